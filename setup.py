@@ -1,0 +1,74 @@
+"""Package metadata of adafer. Tool settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# faiss-gpu runs on machines without a GPU too; it and faiss-cpu both own the
+# package `faiss`, so that exactly one of them may be asked for.
+FAISS_GPU = "platform_system == 'Linux' and platform_machine == 'x86_64'"
+FAISS_CPU = "platform_system != 'Linux' or platform_machine != 'x86_64'"
+
+RENDER = ["numba>=0.60", "scipy>=1.11"]
+TEST = [
+    "pytest>=8",
+    "pandas>=2.2",
+    *RENDER,
+]
+DOCS = ["sphinx>=8", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
+
+setup(
+    name="adafer",
+    version="0.1.0",
+    description="AU-guided unsupervised domain adaptive facial expression recognition",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="BSD-3-Clause",
+    license_files=["LICENSE", "adafer/aus/models/NOTICE*", "adafer/aus/models/LICENSE*"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["adafer", "adafer.*"]),
+    include_package_data=False,
+    package_data={
+        "adafer": ["py.typed"],
+        "adafer.aus": ["models/*"],
+        "adafer.datasets": ["data/*/*"],
+    },
+    install_requires=[
+        "numpy>=1.26",
+        "scikit-learn>=1.7",
+        "joblib>=1.3",
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "lightning-fabric>=2.4",
+        f"faiss-gpu>=1.9; {FAISS_GPU}",
+        f"faiss-cpu>=1.9; {FAISS_CPU}",
+        "pillow>=10.3",
+        "ai-edge-litert>=1.2",
+        "safetensors>=0.4.3",
+        "tqdm>=4.66",
+        "typer>=0.12",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "render": RENDER,
+        "test": TEST,
+        "docs": DOCS,
+        "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1"],
+    },
+    entry_points={"console_scripts": ["adafer = adafer.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
