@@ -1,0 +1,610 @@
+"""AU-guided annotating (AGA): target faces inherit labels by their action units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import QuantileTransformer
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from ._sklearn import Interval, StrOptions, fit_context
+from .aus.scores import (
+    align_au_columns,
+    binarize,
+    check_au_scores,
+    fit_thresholds,
+    has_scores,
+)
+from .domains import unwrap_target
+from .matching import CodeTable, codes_within, nearest_scores, search_codes
+
+__all__ = ["SCHEMES", "AUGuidedAnnotator", "TargetAnnotation"]
+
+SCHEMES = ("s-hard", "t-hard", "t-soft")
+_MATCHED_BY = ("none", "exact", "hamming", "near", "prior")
+
+
+@dataclass(frozen=True)
+class TargetAnnotation:
+    """Labels that target samples inherit from the source.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Class names; columns of `labels` and `votes`.
+    labels : ndarray of float64 of shape (n_targets, n_classes)
+        T-soft: label distribution of the matching source samples. Rows sum to
+        1, or are all zero where the target has no label.
+    votes : ndarray of float64 of shape (n_targets, n_classes)
+        Weight of the matching source samples per class: counts under exact and
+        Hamming matching, kernel weights under near matching.
+    hard_labels : ndarray of int64 of shape (n_targets,)
+        T-hard: index of the most frequent class, -1 where there is no label.
+    last_labels : ndarray of int64 of shape (n_targets,)
+        Class index of the last matching source sample, -1 where there is none.
+    weights : ndarray of float64 of shape (n_targets,)
+        1 where the target takes part in the target loss, 0 where it has no label.
+    match_counts : ndarray of int64 of shape (n_targets,)
+        How many source samples share the target's AU code.
+    matched_by : ndarray of str of shape (n_targets,)
+        What gave the label: "exact", "hamming", "near", "prior" or "none".
+
+    References
+    ----------
+    AdaFER paper, section 3.3.
+    """
+
+    classes: NDArray
+    labels: NDArray
+    votes: NDArray
+    hard_labels: NDArray
+    last_labels: NDArray
+    weights: NDArray
+    match_counts: NDArray
+    matched_by: NDArray
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def coverage(self) -> float:
+        """Share of targets whose AU code at least one source sample shares."""
+        return float(np.mean(self.match_counts > 0))
+
+    @property
+    def labelled_share(self) -> float:
+        """Share of targets with a label, by a match or by a back-off."""
+        return float(np.mean(self.weights > 0))
+
+    def source_hard(self, conflict: str, rng: np.random.Generator) -> NDArray:
+        """S-hard: labels that source samples give to the targets they match.
+
+        Several sources may clash on one target. `conflict` says who wins:
+        "random", one matching source drawn uniformly (under near matching by
+        its weight); "last", the last in source order; "all", the average over
+        them, which as a cross-entropy target equals T-soft up to a constant
+        (the entropy of the labels).
+
+        Parameters
+        ----------
+        conflict : {"random", "last", "all"}
+        rng : numpy.random.Generator
+            Drawn from for "random" only, one number per target.
+
+        Returns
+        -------
+        labels : ndarray of float64 of shape (n_targets, n_classes)
+            One-hot rows (distributions under "all"), zero where there is no label.
+        """
+        if conflict == "all":
+            return self.labels.copy()
+        if conflict == "last":
+            index = self.last_labels
+        elif conflict == "random":
+            cumulative = np.cumsum(self.votes, axis=1)
+            total = cumulative[:, -1]
+            drawn = (rng.random(len(total)) * total)[:, None]
+            index = np.minimum((cumulative <= drawn).sum(axis=1), self.votes.shape[1] - 1)
+            index = np.where(total > 0, index, -1)
+        else:
+            raise ValueError(f"conflict must be 'random', 'last' or 'all'; got {conflict!r}.")
+        return one_hot(index, self.votes.shape[1])
+
+    def scheme_labels(self, scheme: str, conflict: str, rng: np.random.Generator) -> NDArray:
+        """Labels of one scheme, as the rows of a target distribution.
+
+        Parameters
+        ----------
+        scheme : {"s-hard", "t-hard", "t-soft"}
+        conflict : {"random", "last", "all"}
+            For S-hard.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        labels : ndarray of float64 of shape (n_targets, n_classes)
+            Zero rows where there is no label.
+        """
+        if scheme == "t-soft":
+            return self.labels
+        if scheme == "t-hard":
+            return one_hot(self.hard_labels, self.votes.shape[1])
+        return self.source_hard(conflict, rng)
+
+
+def one_hot(index: NDArray, n_classes: int) -> NDArray:
+    """Rows of the identity matrix, a zero row for index -1."""
+    encoded = np.zeros((len(index), n_classes))
+    known = index >= 0
+    encoded[known, index[known]] = 1.0
+    return encoded
+
+
+class AUGuidedAnnotator(BaseEstimator):
+    """Label target faces by the source faces that show the same action units.
+
+    Fitted on source AU scores and labels; `annotate` then gives each target the
+    label distribution of the source samples with its AU code.
+
+    Parameters
+    ----------
+    schemes : tuple of {"s-hard", "t-hard", "t-soft"}, default=("t-soft", "s-hard")
+        Which labels the classifier's target loss uses. All of them can be read
+        from an annotation whatever is chosen here.
+    conflict : {"random", "last", "all"}, default="random"
+        Who wins under S-hard when several sources match one target. "random"
+        draws one of them afresh each epoch; "all" averages over them, which
+        equals T-soft up to a constant.
+    matching : {"exact", "hamming", "near"}, default="exact"
+        "exact": equal AU codes (the paper). "hamming": codes that differ in at
+        most `radius` AUs. "near": the `n_neighbors` nearest sources by AU
+        scores after a per-AU quantile map fitted on the source, weighted by a
+        Gaussian kernel and shrunk to the class prior.
+    backoff : {None, "hamming", "near", "prior"}, default=None
+        What labels a target that has no match. None leaves it without a label:
+        it is masked out of the target loss.
+    radius : int, default=1
+        Hamming radius, in AUs.
+    n_neighbors : int, default=100
+        Neighbours under near matching.
+    shrinkage : float, default=5.0
+        Weight of the class prior under near matching, in neighbours.
+    threshold : {"quantile"} or float, default="quantile"
+        Score above which an AU counts as present: the `quantile` of the source
+        per AU, or one fixed number in [0, 1] for all.
+    quantile : float, default=0.7
+        Used with ``threshold="quantile"``.
+    engine : {"numpy", "faiss"}, default="numpy"
+        What finds equal codes: a sorted table, or faiss' binary index (on a GPU
+        where faiss sees one). Both give the same answer.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    class_prior_ : ndarray of float64 of shape (n_classes,)
+        Share of each class in the source samples with AU scores.
+    thresholds_ : ndarray of float64 of shape (n_aus,)
+    code_table_ : CodeTable
+        Distinct source codes with their label counts.
+    n_features_in_ : int
+        Number of AUs.
+    feature_names_in_ : ndarray of str of shape (n_aus,)
+        AU names; only where the scores were a data frame.
+    n_missing_ : int
+        Source samples left out because they have no AU scores.
+
+    References
+    ----------
+    AdaFER paper, section 3.3, equations 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adafer import AUGuidedAnnotator
+    >>> au_src = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.2, 0.8]])
+    >>> annotator = AUGuidedAnnotator(threshold=0.5).fit(au_src, ["joy", "joy", "joy", "fear"])
+    >>> annotation = annotator.annotate(np.array([[0.7, 0.3], [0.3, 0.7], [0.9, 0.9]]))
+    >>> annotation.labels
+    array([[0. , 1. ],
+           [0.5, 0.5],
+           [0. , 0. ]])
+    >>> annotation.match_counts
+    array([2, 2, 0])
+    """
+
+    _parameter_constraints: dict = {
+        "schemes": [tuple, list],
+        "conflict": [StrOptions({"random", "last", "all"})],
+        "matching": [StrOptions({"exact", "hamming", "near"})],
+        "backoff": [None, StrOptions({"hamming", "near", "prior"})],
+        "radius": [Interval(Integral, 0, None, closed="left")],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "shrinkage": [Interval(Real, 0, None, closed="left")],
+        "threshold": [StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "engine": [StrOptions({"numpy", "faiss"})],
+    }
+
+    def __init__(
+        self,
+        schemes: tuple[str, ...] = ("t-soft", "s-hard"),
+        *,
+        conflict: str = "random",
+        matching: str = "exact",
+        backoff: str | None = None,
+        radius: int = 1,
+        n_neighbors: int = 100,
+        shrinkage: float = 5.0,
+        threshold: str | float = "quantile",
+        quantile: float = 0.7,
+        engine: str = "numpy",
+    ):
+        self.schemes = schemes
+        self.conflict = conflict
+        self.matching = matching
+        self.backoff = backoff
+        self.radius = radius
+        self.n_neighbors = n_neighbors
+        self.shrinkage = shrinkage
+        self.threshold = threshold
+        self.quantile = quantile
+        self.engine = engine
+
+    # ------------------------------------------------------------------ fitting
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike) -> AUGuidedAnnotator:
+        """Count labels under each AU code of the source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+            AU scores of the source; rows with NaN (no face) are left out.
+        y : array-like of shape (n_samples,)
+            Class labels.
+
+        Returns
+        -------
+        self : AUGuidedAnnotator
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, if no row has AU scores, or if all scores are equal.
+        """
+        for fitted in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, fitted)
+        return self._partial_fit(X, y, classes=None)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+    ) -> AUGuidedAnnotator:
+        """Add more source samples to the counts.
+
+        The first call fixes the classes and, with ``threshold="quantile"``, the
+        thresholds; for pieces that equal one `fit` on the whole to the bit,
+        pass a fixed threshold.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (n_classes,), optional
+            All class labels; needed at the first call if this piece lacks some.
+
+        Returns
+        -------
+        self : AUGuidedAnnotator
+        """
+        return self._partial_fit(X, y, classes=classes)
+
+    def _partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None
+    ) -> AUGuidedAnnotator:
+        self._check_schemes()
+        first = not hasattr(self, "code_table_")
+        scores, au_names = check_au_scores(X, name="X")
+        y = column_or_1d(y)
+        check_consistent_length(scores, y)
+        check_classification_targets(y)
+        if not first:
+            scores = align_au_columns(
+                scores,
+                au_names,
+                getattr(self, "feature_names_in_", None),
+                self.n_features_in_,
+                name="X",
+                reference="the first piece",
+            )
+        known = has_scores(scores)
+        scores, y = scores[known], y[known]
+        if first:
+            thresholds = fit_thresholds(
+                scores, threshold=self.threshold, quantile=self.quantile, au_names=au_names
+            )
+            self.classes_ = np.unique(y if classes is None else np.asarray(classes))
+            self.thresholds_ = thresholds
+            self.n_features_in_ = scores.shape[1]
+            if au_names is not None:
+                self.feature_names_in_ = np.asarray(au_names, dtype=object)
+            self.n_missing_ = 0
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y holds classes {unknown.tolist()} that are not among "
+                f"{self.classes_.tolist()}. Pass all of them as classes= to the first "
+                "partial_fit, and spell them the same in every piece."
+            )
+        labels = np.searchsorted(self.classes_, y)
+        table = CodeTable.from_samples(
+            binarize(scores, self.thresholds_), labels, len(self.classes_)
+        )
+        self.code_table_ = table if first else self.code_table_.merge(table)
+        self.n_missing_ += int((~known).sum())
+        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
+        if "near" in (self.matching, self.backoff):
+            self._keep_scores(scores, labels, first)
+        return self
+
+    def _keep_scores(self, scores: NDArray, labels: NDArray, first: bool) -> None:
+        """Near matching needs the sources themselves."""
+        if first:
+            self.quantile_map_ = QuantileTransformer(
+                n_quantiles=min(1000, len(scores)), subsample=100_000, random_state=0
+            ).fit(scores)
+            self.source_scores_, self.source_labels_ = scores, labels
+        else:
+            self.source_scores_ = np.concatenate([self.source_scores_, scores])
+            self.source_labels_ = np.concatenate([self.source_labels_, labels])
+
+    def _check_schemes(self) -> None:
+        unknown = [scheme for scheme in self.schemes if scheme not in SCHEMES]
+        if unknown or len(set(self.schemes)) != len(self.schemes):
+            raise ValueError(
+                f"schemes must be distinct names out of {SCHEMES}; got {tuple(self.schemes)}."
+            )
+
+    def merge(self, later: AUGuidedAnnotator) -> AUGuidedAnnotator:
+        """Add the counts of an annotator that was fitted on other source samples.
+
+        Parameters
+        ----------
+        later : AUGuidedAnnotator
+            Fitted with the same classes, AUs and thresholds; its samples count
+            as coming after those of this one.
+
+        Returns
+        -------
+        self : AUGuidedAnnotator
+
+        Raises
+        ------
+        ValueError
+            If classes, AUs or thresholds differ.
+        """
+        check_is_fitted(self)
+        check_is_fitted(later)
+        for what in ("classes_", "thresholds_"):
+            mine, others = getattr(self, what), getattr(later, what)
+            if mine.shape != others.shape or not np.all(mine == others):
+                raise ValueError(
+                    f"Annotators with different {what} cannot be merged: "
+                    f"{mine.tolist()} against {others.tolist()}. Use a fixed threshold and "
+                    "pass classes= to partial_fit."
+                )
+        self.code_table_ = self.code_table_.merge(later.code_table_)
+        self.n_missing_ += later.n_missing_
+        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
+        if hasattr(self, "source_scores_"):
+            self._keep_scores(later.source_scores_, later.source_labels_, first=False)
+        return self
+
+    # --------------------------------------------------------------- annotating
+
+    def codes(self, X: ArrayLike, *, name: str = "X") -> NDArray:
+        """Binarise AU scores by the fitted thresholds.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+        name : str, default="X"
+            How errors call it.
+
+        Returns
+        -------
+        codes : ndarray of uint8 of shape (n_samples, n_aus)
+            Zero rows where scores are NaN.
+        """
+        return binarize(self._aligned(X, name), self.thresholds_)
+
+    def _aligned(self, X: ArrayLike, name: str) -> NDArray:
+        check_is_fitted(self, "code_table_")
+        scores, au_names = check_au_scores(unwrap_target(X), name=name)
+        return align_au_columns(
+            scores,
+            au_names,
+            getattr(self, "feature_names_in_", None),
+            self.n_features_in_,
+            name=name,
+            reference="the source's AU scores",
+        )
+
+    def annotate(self, X: ArrayLike, *, name: str = "au_tgt") -> TargetAnnotation:
+        """Give target samples the labels of the sources with their AUs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_targets, n_aus), values in [0, 1]
+            AU scores of the target; rows with NaN (no face) get no label.
+        name : str, default="au_tgt"
+            How errors call it.
+
+        Returns
+        -------
+        annotation : TargetAnnotation
+
+        Raises
+        ------
+        ValueError
+            If the AUs are others than the source's, or if no target at all gets
+            a label.
+        """
+        annotation = self._annotate(X, name)
+        if not annotation.weights.any():
+            raise ValueError(
+                f"No target sample has the AU code of any source sample: 0 of {len(annotation)} "
+                f"matched under matching={self.matching!r}, backoff={self.backoff!r}. Use "
+                "backoff='near', 'hamming' (with a larger radius) or 'prior', or "
+                "matching='near'."
+            )
+        return annotation
+
+    def _annotate(self, X: ArrayLike, name: str) -> TargetAnnotation:
+        scores = self._aligned(X, name)
+        known = has_scores(scores)
+        n_targets, n_classes = len(scores), len(self.classes_)
+        codes = binarize(scores, self.thresholds_)
+
+        rows = self._exact_rows(codes)
+        rows[~known] = -1
+        matched = rows >= 0
+        match_counts = np.zeros(n_targets, dtype=np.int64)
+        match_counts[matched] = self.code_table_.counts[rows[matched]].sum(axis=1)
+
+        votes = np.zeros((n_targets, n_classes))
+        labels = np.zeros((n_targets, n_classes))
+        last = np.full(n_targets, -1, dtype=np.int64)
+        how = np.zeros(n_targets, dtype=np.int64)
+
+        if self.matching == "exact":
+            votes[matched] = self.code_table_.counts[rows[matched]]
+            labels[matched] = votes[matched] / match_counts[matched, None]
+            last[matched] = self.code_table_.last_label[rows[matched]]
+            how[matched] = _MATCHED_BY.index("exact")
+        steps = [] if self.matching == "exact" else [self.matching]
+        if self.backoff is not None and self.backoff not in steps:
+            steps.append(self.backoff)
+        for step in steps:
+            open_ = np.flatnonzero(known & (how == 0))
+            if len(open_) == 0:
+                break
+            found = getattr(self, f"_by_{step}")(scores[open_], codes[open_])
+            votes[open_], labels[open_], last[open_] = found
+            how[open_[labels[open_].any(axis=1)]] = _MATCHED_BY.index(step)
+
+        return TargetAnnotation(
+            classes=self.classes_,
+            labels=labels,
+            votes=votes,
+            hard_labels=self._most_frequent(votes),
+            last_labels=last,
+            weights=(how > 0).astype(np.float64),
+            match_counts=match_counts,
+            matched_by=np.asarray(_MATCHED_BY)[how],
+        )
+
+    def _exact_rows(self, codes: NDArray) -> NDArray:
+        if self.engine == "faiss":
+            return search_codes(self.code_table_.codes, codes)
+        return self.code_table_.lookup(codes)
+
+    def _most_frequent(self, votes: NDArray) -> NDArray:
+        """Class with most votes; ties: the larger prior, then the lower index."""
+        order = np.argsort(-self.class_prior_, kind="stable")
+        winner = order[np.argmax(votes[:, order], axis=1)]
+        return np.where(votes.any(axis=1), winner, -1)
+
+    def _by_hamming(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Pool the counts of all source codes within the Hamming radius."""
+        table = self.code_table_
+        distinct, inverse = np.unique(codes, axis=0, return_inverse=True)
+        query, row = codes_within(table.codes, distinct, self.radius)
+        votes = np.zeros((len(distinct), len(self.classes_)))
+        np.add.at(votes, query, table.counts[row])
+        last_position = np.full(len(distinct), -1, dtype=np.int64)
+        np.maximum.at(last_position, query, table.last_position[row])
+        label_at = dict(zip(table.last_position.tolist(), table.last_label.tolist(), strict=True))
+        last = np.array([label_at.get(p, -1) for p in last_position.tolist()], dtype=np.int64)
+        total = votes.sum(axis=1, keepdims=True)
+        labels = np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
+        inverse = inverse.reshape(-1)
+        return votes[inverse], labels[inverse], last[inverse]
+
+    def _by_near(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Kernel-weighted labels of the nearest sources, shrunk to the prior.
+
+        The kernel is as wide as the distance to the farthest of the neighbours,
+        per target, so that it needs no scale.
+        """
+        if not hasattr(self, "source_scores_"):
+            raise ValueError(
+                "Near matching needs the source's scores, which were not kept because "
+                "matching and backoff were other at fit. Set matching='near' or "
+                "backoff='near' before fit."
+            )
+        distances, indices = nearest_scores(
+            self.quantile_map_.transform(self.source_scores_),
+            self.quantile_map_.transform(scores),
+            self.n_neighbors,
+        )
+        width = np.maximum(distances[:, -1:], 1e-6)
+        weights = np.exp(-2.0 * (distances / width) ** 2)
+        n_classes = len(self.classes_)
+        flat = np.arange(len(scores))[:, None] * n_classes + self.source_labels_[indices]
+        votes = np.bincount(
+            flat.ravel(), weights=weights.ravel(), minlength=len(scores) * n_classes
+        ).reshape(len(scores), n_classes)
+        labels = votes + self.shrinkage * self.class_prior_
+        labels /= labels.sum(axis=1, keepdims=True)
+        return votes, labels, self.source_labels_[indices.max(axis=1)]
+
+    def _by_prior(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Source class prior for every sample."""
+        prior = np.tile(self.class_prior_, (len(scores), 1))
+        return prior, prior, self._most_frequent(prior)
+
+    # --------------------------------------------------------------- predicting
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Label distribution of each sample; the class prior where there is no match.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+
+        Returns
+        -------
+        probabilities : ndarray of float64 of shape (n_samples, n_classes)
+        """
+        annotation = self._annotate(X, "X")
+        return np.where(annotation.weights[:, None] > 0, annotation.labels, self.class_prior_)
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Most frequent label of the matching sources (T-hard), no network.
+
+        Samples without a match get the most frequent class of the source.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+        """
+        hard = self._annotate(X, "X").hard_labels
+        return self.classes_[np.where(hard >= 0, hard, np.argmax(self.class_prior_))]
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that labels are needed and NaN rows are allowed."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        return tags

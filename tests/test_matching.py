@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from adafer.matching import CodeTable, code_keys, codes_within, nearest_scores, search_codes
+
+
+def slow_counts(codes, labels, n_classes, query):
+    counts = np.zeros(n_classes, dtype=int)
+    for code, label in zip(codes, labels, strict=True):
+        if all(code == query):
+            counts[label] += 1
+    return counts
+
+
+@pytest.mark.parametrize("n_aus", [1, 7, 16, 63, 64, 65, 130])
+def test_keys_are_equal_exactly_when_codes_are(n_aus):
+    rng = np.random.default_rng(n_aus)
+    codes = rng.integers(0, 2, (60, n_aus))
+    codes[30:] = codes[:30]
+    codes[45:, -1] ^= 1
+    keys = code_keys(codes)
+    for i in range(len(codes)):
+        for j in range(len(codes)):
+            assert (keys[i] == keys[j]) == np.array_equal(codes[i], codes[j])
+
+
+@pytest.mark.parametrize("n_aus", [4, 9, 70])
+def test_table_counts_what_a_slow_loop_counts(n_aus):
+    rng = np.random.default_rng(n_aus)
+    codes = rng.integers(0, 2, (200, n_aus)) if n_aus < 10 else np.repeat(
+        rng.integers(0, 2, (50, n_aus)), 4, axis=0
+    )
+    labels = rng.integers(0, 3, 200)
+    table = CodeTable.from_samples(codes, labels, 3)
+    queries = np.concatenate([codes[:40], rng.integers(0, 2, (40, n_aus))])
+    for query, row in zip(queries, table.lookup(queries), strict=True):
+        expected = slow_counts(codes, labels, 3, query)
+        if row < 0:
+            assert expected.sum() == 0
+        else:
+            np.testing.assert_array_equal(table.counts[row], expected)
+            same = [i for i in range(200) if np.array_equal(codes[i], query)]
+            assert table.last_position[row] == same[-1]
+            assert table.last_label[row] == labels[same[-1]]
+
+
+def test_merged_pieces_equal_the_whole():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.integers(0, 2, (300, 6)), rng.integers(0, 4, 300)
+    whole = CodeTable.from_samples(codes, labels, 4)
+    merged = CodeTable.from_samples(codes[:100], labels[:100], 4)
+    for start in (100, 200):
+        piece = slice(start, start + 100)
+        merged = merged.merge(CodeTable.from_samples(codes[piece], labels[piece], 4))
+    for name in ("codes", "keys", "counts", "last_position", "last_label"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+    assert merged.n_samples == 300
+
+
+@pytest.mark.parametrize("n_aus", [5, 16, 20, 70])
+def test_faiss_finds_the_same_rows_as_the_table(n_aus):
+    rng = np.random.default_rng(n_aus)
+    codes = rng.integers(0, 2, (150, n_aus))
+    table = CodeTable.from_samples(codes, rng.integers(0, 2, 150), 2)
+    queries = np.concatenate([codes[:60], rng.integers(0, 2, (60, n_aus))])
+    found = search_codes(table.codes, queries)
+    np.testing.assert_array_equal(found, table.lookup(queries))
+    assert (found >= 0).sum() >= 60
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3])
+def test_codes_within_a_radius_are_those_of_a_slow_comparison(radius):
+    rng = np.random.default_rng(radius)
+    codes, queries = rng.integers(0, 2, (80, 11)), rng.integers(0, 2, (30, 11))
+    query_index, code_index = codes_within(codes, queries, radius)
+    distance = (queries[:, None] != codes[None]).sum(axis=2)
+    expected = np.nonzero(distance <= radius)
+    np.testing.assert_array_equal(query_index, expected[0])
+    np.testing.assert_array_equal(code_index, expected[1])
+
+
+def test_nearest_scores_are_those_of_a_slow_comparison():
+    rng = np.random.default_rng(1)
+    scores, queries = rng.random((90, 8)), rng.random((20, 8))
+    distances, indices = nearest_scores(scores, queries, 7)
+    slow = np.linalg.norm(queries[:, None] - scores[None], axis=2)
+    np.testing.assert_array_equal(indices, np.argsort(slow, axis=1)[:, :7])
+    np.testing.assert_allclose(distances, np.sort(slow, axis=1)[:, :7], atol=1e-5)
+
+
+def test_more_neighbours_than_samples_are_cut_to_the_samples():
+    distances, indices = nearest_scores(np.eye(3), np.eye(3), 10)
+    assert indices.shape == distances.shape == (3, 3)
