@@ -1,0 +1,259 @@
+"""Starting from weights that somebody else has trained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torchvision import models
+
+from .backbones import AdaFERNetwork
+
+__all__ = ["LoadReport", "download", "download_imagenet", "imagenet_file", "load_weights"]
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of a weights file.
+
+    Attributes
+    ----------
+    loaded : list of str
+        Tensors of the backbone that were set.
+    head : list of str
+        Tensors of the file's own classifier, which is left out on purpose.
+    missing : list of str
+        Tensors of the backbone that the file does not hold.
+    mismatched : list of str
+        Tensors whose shape is another one.
+    unexpected : list of str
+        Other tensors of the file.
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    mismatched: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for what in ("missing", "mismatched", "unexpected", "head"):
+            names = getattr(self, what)
+            if names:
+                more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+                parts.append(f"{len(names)} {what} ({', '.join(names[:4])}{more})")
+        return "; ".join(parts)
+
+
+def load_weights(network: AdaFERNetwork, weights: str | Path, backbone: str) -> LoadReport:
+    """Set a network's backbone from ImageNet weights or a file.
+
+    Parameters
+    ----------
+    network : AdaFERNetwork
+        Changed in place.
+    weights : "imagenet" or path
+        A plain state dict, one under a ``state_dict`` key, or one with
+        ``module.`` prefixes, saved by torch or safetensors. Pickled code is
+        never run.
+    backbone : str
+        Name of the torchvision network; needed for "imagenet".
+
+    Returns
+    -------
+    LoadReport
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, or ImageNet weights were not downloaded.
+    ValueError
+        If it is no weights file, or one of another network.
+
+    Warns
+    -----
+    UserWarning
+        If some tensors of the backbone were not set.
+    """
+    path = imagenet_file(backbone) if str(weights) == "imagenet" else Path(weights)
+    if not path.is_file():
+        if str(weights) == "imagenet":
+            raise FileNotFoundError(
+                f"ImageNet weights of {backbone!r} are not on this machine. Run "
+                f"`adafer download-weights {backbone}` once, or put the file "
+                f"{path.name} into {path.parent}. Nothing is downloaded during fit."
+            )
+        raise FileNotFoundError(
+            f"weights={str(weights)!r} is no file. Expected None, 'imagenet' or the path of a "
+            "state dict (.pth, .pt or .safetensors)."
+        )
+    tensors = _read_state(path)
+    body = network.backbone
+    own = body.state_dict()
+    chosen: dict[str, Tensor] = {}
+    report = LoadReport()
+    for name, tensor in tensors.items():
+        if name in own:
+            if own[name].shape == tensor.shape:
+                chosen[name] = tensor
+                report.loaded.append(name)
+            else:
+                report.mismatched.append(name)
+        elif name.split(".")[0] in ("fc", "classifier", "head", "heads"):
+            report.head.append(name)
+        else:
+            report.unexpected.append(name)
+    report.missing.extend(
+        name
+        for name in own
+        if name not in tensors and not name.endswith("num_batches_tracked")
+    )
+    learned = [name for name, _ in body.named_parameters()]
+    if sum(name in chosen for name in learned) < 0.5 * len(learned):
+        raise ValueError(
+            f"{path.name} does not hold weights of {backbone!r}: {report}. Expected tensors such "
+            f"as {', '.join(learned[:3])}. Choose the backbone that the file was made for."
+        )
+    body.load_state_dict(chosen, strict=False)
+    if report.missing or report.mismatched or report.unexpected:
+        warnings.warn(f"Not all of {path.name} was used: {report}.", UserWarning, stacklevel=2)
+    return report
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, without its container and prefixes."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: object = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}: {error}). Expected a "
+            "state dict saved by torch.save or safetensors; whole pickled modules are refused."
+        ) from error
+    for container in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
+            content = content[container]
+    if not isinstance(content, Mapping) or not content:
+        raise ValueError(f"{path} holds no state dict; got {type(content).__name__}.")
+    state = {
+        str(name).removeprefix("module.").removeprefix("backbone."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise ValueError(f"{path} holds no tensors.")
+    return state
+
+
+def imagenet_file(backbone: str) -> Path:
+    """Where torchvision keeps the ImageNet weights of a network.
+
+    Parameters
+    ----------
+    backbone : str
+
+    Returns
+    -------
+    path : pathlib.Path
+        In torch's hub folder (``TORCH_HOME``); the file need not exist.
+    """
+    name = _imagenet_url(backbone).rsplit("/", 1)[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def _imagenet_url(backbone: str) -> str:
+    try:
+        return models.get_model_weights(backbone).DEFAULT.url
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"There are no ImageNet weights for backbone={backbone!r}. Use weights=None or a path."
+        ) from error
+
+
+def download_imagenet(backbone: str) -> Path:
+    """Fetch the ImageNet weights of a network; the one thing here that uses a network.
+
+    Parameters
+    ----------
+    backbone : str
+
+    Returns
+    -------
+    path : pathlib.Path
+    """
+    path = imagenet_file(backbone)
+    # torchvision's file names end in the first digits of their SHA-256
+    return download(_imagenet_url(backbone), path, path.stem.rsplit("-", 1)[-1])
+
+
+def download(url: str, path: Path, sha256: str) -> Path:
+    """Fetch a file, check it, and only then give it its name.
+
+    Parameters
+    ----------
+    url : str
+    path : pathlib.Path
+        Kept if it is there and right.
+    sha256 : str
+        The SHA-256 of the file or its first digits.
+
+    Returns
+    -------
+    path : pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If the content has another SHA-256.
+    OSError
+        If it cannot be reached or written; the message says where to put the
+        file by hand.
+    """
+    if path.is_file() and _sha256(path).startswith(sha256):
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        try:
+            with os.fdopen(handle, "wb") as sink, urllib.request.urlopen(url, timeout=60) as stream:
+                shutil.copyfileobj(stream, sink)
+        except OSError as error:
+            raise OSError(
+                f"{url} cannot be fetched ({error}). On a machine without network, fetch it "
+                f"elsewhere and put it at {path}."
+            ) from error
+        found = _sha256(Path(temporary))
+        if not found.startswith(sha256):
+            raise ValueError(
+                f"{url} has the SHA-256 {found}, expected it to begin with {sha256}. "
+                "The file was not kept."
+            )
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
