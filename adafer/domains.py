@@ -1,10 +1,24 @@
-"""Passing a second domain through scikit-learn's tools."""
+"""Two domains on their way in: passed through scikit-learn's tools, judged, read."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["as_target", "unwrap_target"]
+import numpy as np
+from numpy.typing import NDArray
+
+from .aus.scores import check_au_scores
+from .faces import Faces, SkippedFace, resize_faces
+
+__all__ = [
+    "DomainInputs",
+    "as_target",
+    "check_same_kind",
+    "is_features",
+    "read_domain",
+    "unwrap_target",
+]
 
 
 def as_target(X_tgt: Any) -> tuple[Any]:
@@ -39,3 +53,142 @@ def unwrap_target(value: Any) -> Any:
     if isinstance(value, tuple) and len(value) == 1 and not isinstance(value[0], (str, bytes)):
         return value[0]
     return value
+
+
+class DomainInputs(NamedTuple):
+    """One domain, ready for the network.
+
+    Attributes
+    ----------
+    inputs : ndarray
+        (n, size, size, 3) uint8 faces, or (n, n_inputs) float32 features.
+    kept : ndarray of int64 of shape (n,)
+        Rows of the domain that could be read.
+    au : ndarray of float64 of shape (n, n_aus) or None
+        AU scores, NaN rows where no face was found.
+    au_names : list of str or None
+    skipped : list of SkippedFace
+    """
+
+    inputs: NDArray
+    kept: NDArray
+    au: NDArray | None
+    au_names: list[str] | None
+    skipped: list[SkippedFace]
+
+
+def is_features(X: Any) -> bool:
+    """Tell features, two-dimensional numbers, from faces and paths.
+
+    Parameters
+    ----------
+    X : object
+
+    Returns
+    -------
+    bool
+        True for whatever scikit-learn should judge, wrong 1-D numbers too.
+    """
+    shape = getattr(X, "shape", None)
+    if shape is not None:
+        if len(shape) != 1:
+            return len(shape) == 2
+        return getattr(getattr(X, "dtype", None), "kind", "O") in "fiubc"
+    if isinstance(X, (list, tuple)) and len(X):
+        return not isinstance(X[0], (str, bytes, os.PathLike)) and np.ndim(X[0]) < 2
+    return not hasattr(X, "__len__")
+
+
+def check_same_kind(source: Faces | NDArray, target: Faces | NDArray) -> None:
+    """Refuse a target that cannot go through the source's network.
+
+    Parameters
+    ----------
+    source, target : Faces or ndarray
+
+    Raises
+    ------
+    ValueError
+        If one holds pictures and the other features, or picture sizes differ.
+    """
+    kinds = ["pictures" if isinstance(data, Faces) else "features" for data in (source, target)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"X holds {kinds[0]} but X_tgt holds {kinds[1]}. Did the pipeline skip X_tgt? "
+            'Pass transform_input=["X_tgt"].'
+        )
+    shapes = [getattr(data, "image_shape", None) for data in (source, target)]
+    if shapes[0] and shapes[1] and shapes[0] != shapes[1]:
+        (height, width), (target_height, target_width) = shapes
+        raise ValueError(
+            f"X_tgt has images of {target_height}x{target_width} but X has {height}x{width}. Did "
+            'the pipeline skip X_tgt? Pass transform_input=["X_tgt"]; else bring both to one size.'
+        )
+
+
+def read_domain(
+    data: Faces | NDArray,
+    name: str,
+    image_size: int,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    au: Any = None,
+    au_name: str = "au",
+) -> DomainInputs:
+    """Decode each picture once: small for the network, whole for its AUs.
+
+    Parameters
+    ----------
+    data : Faces or ndarray of shape (n, n_inputs)
+    name : str
+        How errors call it.
+    image_size : int
+        Pixels of the faces that the network sees.
+    on_error : {"raise", "skip"}, default="raise"
+    au : AUExtractor, array-like of shape (n, n_aus), or None
+        What scores AUs, the scores themselves, or nothing.
+    au_name : str, default="au"
+
+    Returns
+    -------
+    DomainInputs
+
+    Raises
+    ------
+    FaceReadError
+        If a picture cannot be read and `on_error` is "raise".
+    ValueError
+        If AU scores do not fit, cannot be computed, or no picture can be read.
+    """
+    extractor = au if hasattr(au, "score_faces") else None
+    scores = au_names = None
+    if au is not None and extractor is None:
+        scores, au_names = check_au_scores(au, name=au_name, n_samples=len(data))
+    if not isinstance(data, Faces):
+        if extractor is not None:
+            raise ValueError(
+                f"AU scores cannot be computed from 2-D features: give {au_name}, one row per "
+                f"row of {name}."
+            )
+        return DomainInputs(data, np.arange(len(data)), scores, au_names, [])
+
+    kept, small, found = [], [], []
+    for index, images in data.chunks(on_error=on_error):
+        if len(index) == 0:
+            continue
+        kept.append(index)
+        small.append(resize_faces(images, image_size))
+        if extractor is not None:
+            found.append(extractor.score_faces(images))
+    if not kept:
+        raise ValueError(
+            f"None of the {len(data)} pictures of {name} can be read; the first: "
+            f"{data.skipped[0]}."
+        )
+    rows = np.concatenate(kept)
+    if extractor is not None:
+        scores = np.concatenate(found).astype(np.float64)
+        au_names = list(extractor.detector_.au_names)
+    elif scores is not None:
+        scores = scores[rows]
+    return DomainInputs(np.concatenate(small), rows, scores, au_names, list(data.skipped))
