@@ -1,21 +1,13 @@
-"""Judging AU scores given by the user or a detector, and turning them into AU codes."""
+"""Judging AU scores given by the user or a detector."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "align_au_columns",
-    "binarize",
-    "check_au_scores",
-    "fit_thresholds",
-    "has_scores",
-]
+__all__ = ["align_au_columns", "check_au_scores", "has_scores"]
 
 
 def check_au_scores(
@@ -144,86 +136,3 @@ def align_au_columns(
             "Both need the same AUs in the same order, scored by the same detector."
         )
     return scores
-
-
-def fit_thresholds(
-    scores: NDArray,
-    *,
-    threshold: str | float = "quantile",
-    quantile: float = 0.7,
-    au_names: Sequence[str] | None = None,
-) -> NDArray:
-    """Score above which each AU counts as present.
-
-    Raw scores of different AUs do not share a scale, so that each AU has its
-    own threshold: a quantile of the scores that the threshold is fitted on.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_aus), values in [0, 1]
-        Rows with NaN are left out.
-    threshold : {"quantile"} or float, default="quantile"
-        A number in [0, 1] is used for all AUs.
-    quantile : float, default=0.7
-        In (0, 1). A column of zeros and ones only, which holds codes already,
-        gets 0.5 instead.
-    au_names : sequence of str, optional
-        How the warning calls the columns.
-
-    Returns
-    -------
-    thresholds : ndarray of float64 of shape (n_aus,)
-
-    Raises
-    ------
-    ValueError
-        If no row has scores, or all columns are constant.
-
-    Warns
-    -----
-    UserWarning
-        If some columns are constant: such an AU tells nothing.
-    """
-    known = scores[has_scores(scores)]
-    if len(known) == 0:
-        raise ValueError(
-            "All rows of the AU scores hold NaN: no face was found, so that thresholds cannot be "
-            "fitted. Check that the pictures show faces."
-        )
-    low, high = known.min(axis=0), known.max(axis=0)
-    constant = np.flatnonzero(low == high)
-    if len(constant) == scores.shape[1] and len(known) > 1:
-        raise ValueError(
-            f"The AU scores of all {len(known)} samples are equal in each of the "
-            f"{scores.shape[1]} AUs: they carry no information. Expected scores that differ from "
-            "face to face; check the detector or the table they come from."
-        )
-    if len(constant) and len(known) > 1:
-        names = [str(j) if au_names is None else au_names[j] for j in constant]
-        warnings.warn(
-            f"AU scores are constant in {len(names)} of {scores.shape[1]} AUs "
-            f"({', '.join(names)}); these tell nothing.",
-            UserWarning,
-            stacklevel=2,
-        )
-    if threshold != "quantile":
-        return np.full(scores.shape[1], float(threshold))
-    thresholds = np.quantile(known, quantile, axis=0)
-    thresholds[((known == 0) | (known == 1)).all(axis=0)] = 0.5
-    return thresholds
-
-
-def binarize(scores: NDArray, thresholds: NDArray) -> NDArray:
-    """AU codes: 1 where a score is above its threshold.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_aus)
-    thresholds : ndarray of shape (n_aus,)
-
-    Returns
-    -------
-    codes : ndarray of uint8 of shape (n_samples, n_aus)
-        Zero rows where scores are NaN: mask them by `has_scores`.
-    """
-    return (np.nan_to_num(scores, nan=-1.0) > thresholds).astype(np.uint8)

@@ -1,0 +1,357 @@
+"""AUExtractor: face pictures in, AU scores or AU codes out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from .._sklearn import HasMethods, Interval, StrOptions, fit_context
+from ..faces import Faces, check_faces
+from .facs import binarize, fit_thresholds
+from .landmarks import LandmarkDetector
+
+__all__ = ["AUDetector", "AUExtractor"]
+
+
+@runtime_checkable
+class AUDetector(Protocol):
+    """What can stand behind an `AUExtractor`.
+
+    Attributes
+    ----------
+    au_names : tuple of str
+        AUs in the order of the columns, ``"AU01"``.
+    identity : str
+        Name of detector, model and settings: equal identities give equal
+        scores for equal pictures.
+    """
+
+    au_names: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """Name of detector, model and settings."""
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Score the AUs of RGB pictures of shape (H, W, 3).
+
+        Returns an array of shape (n, n_aus), values in [0, 1], NaN rows where
+        no face was found.
+        """
+        ...
+
+
+class AUExtractor(TransformerMixin, BaseEstimator):
+    """Score the facial action units of pictures.
+
+    Parameters
+    ----------
+    detector : {"landmarks"} or AUDetector, default="landmarks"
+        "landmarks" is `LandmarkDetector`. Else any object with a method
+        ``detect`` and an attribute ``au_names``, see `AUDetector`.
+    model_path : str or path, optional
+        Where "landmarks" takes its model file from; by default it comes with
+        the package. It must be the same file; for another one pass a
+        `LandmarkDetector` of your own.
+    threshold : {"quantile"} or float, default="quantile"
+        Score above which an AU counts as shown, for the codes; see
+        `adafer.aus.facs.fit_thresholds`.
+    quantile : float, default=0.7
+        Used with ``threshold="quantile"``.
+    output : {"scores", "codes"}, default="scores"
+        Whether `transform` gives scores in [0, 1] or codes of 0 and 1.
+    min_presence : float, default=0.5
+        How sure "landmarks" must be, in [0, 1], that there is a face.
+    n_jobs : int, default=None
+        Threads of "landmarks". None means 1 unless in a
+        `joblib.parallel_config` context, -1 all cores.
+    verbose : int, default=0
+        1 prints how far scoring has come.
+
+    Attributes
+    ----------
+    detector_ : AUDetector
+    au_names_ : list of str
+        AUs in the order of the columns.
+    thresholds_ : ndarray of float64 of shape (n_aus,)
+    n_faces_missing_ : int
+        Pictures without a face in `fit`.
+    n_features_out_ : int
+        Number of AUs.
+
+    See Also
+    --------
+    adafer.AUGuidedAnnotator : Labels target faces by AU scores.
+
+    Notes
+    -----
+    Rows of pictures without a face are NaN, in scores and in codes. Estimators
+    that take no NaN need an imputer or these rows left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adafer import AUExtractor
+    >>> class Brightness:
+    ...     au_names = ("AU01",)
+    ...     identity = "brightness"
+    ...     def detect(self, images):
+    ...         return np.array([[image.mean() / 255] for image in images], dtype=np.float32)
+    >>> faces = np.array([np.full((8, 8), 51), np.full((8, 8), 204)], dtype=np.uint8)
+    >>> extractor = AUExtractor(detector=Brightness(), output="codes").fit(faces)
+    >>> extractor.transform(faces)
+    array([[0.],
+           [1.]], dtype=float32)
+    """
+
+    _parameter_constraints: dict = {
+        "detector": [StrOptions({"landmarks"}), HasMethods(["detect"])],
+        "model_path": [None, str, PathLike],
+        "threshold": [StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "output": [StrOptions({"scores", "codes"})],
+        "min_presence": [Interval(Real, 0, 1, closed="both")],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        detector: Literal["landmarks"] | AUDetector = "landmarks",
+        *,
+        model_path: str | PathLike[str] | None = None,
+        threshold: Literal["quantile"] | float = "quantile",
+        quantile: float = 0.7,
+        output: Literal["scores", "codes"] = "scores",
+        min_presence: float = 0.5,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.detector = detector
+        self.model_path = model_path
+        self.threshold = threshold
+        self.quantile = quantile
+        self.output = output
+        self.min_presence = min_presence
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> AUExtractor:
+        """Score the pictures and fit the thresholds of the codes.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths
+            Pictures in any form `adafer.faces.check_faces` takes.
+        y : ignored
+
+        Returns
+        -------
+        self : AUExtractor
+
+        Raises
+        ------
+        ValueError
+            If `X` holds no pictures, none shows a face, or all have equal AUs.
+        FileNotFoundError, FaceReadError
+            If a picture cannot be read.
+
+        Warns
+        -----
+        UserWarning
+            If more than half of the pictures show no face.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float32]:
+        """Fit and transform with one pass over the pictures.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths
+        y : ignored
+
+        Returns
+        -------
+        aus : ndarray of float32 of shape (n_samples, n_aus)
+            As `transform`.
+        """
+        return self._output(self._fit(X))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def _fit(self, X: Any) -> NDArray[np.float32]:
+        scores = self._score(check_faces(X))
+        self._set_fitted(scores)
+        return scores
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit_scores(self, scores: ArrayLike) -> AUExtractor:
+        """Fit the thresholds to scores that `score_faces` gave before.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_samples, n_aus), values in [0, 1]
+            Columns in the order of the detector; NaN rows where no face was
+            found.
+
+        Returns
+        -------
+        self : AUExtractor
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the detector's, or as in `fit`.
+        """
+        self._set_fitted(np.asarray(scores, dtype=np.float32))
+        return self
+
+    def _set_fitted(self, scores: NDArray[np.float32]) -> None:
+        au_names = list(self._current_detector().au_names)
+        if scores.ndim != 2 or scores.shape[1] != len(au_names):
+            raise ValueError(
+                f"scores must have one column per AU of the detector, {len(au_names)}: "
+                f"{au_names}; got shape {scores.shape}."
+            )
+        thresholds = fit_thresholds(
+            scores, threshold=self.threshold, quantile=self.quantile, au_names=au_names
+        )
+        missing = int(np.isnan(scores).any(axis=1).sum())
+        if missing > len(scores) / 2:
+            warnings.warn(
+                f"No face was found in {missing} of {len(scores)} pictures; their AU scores are "
+                "NaN. Check that the pictures show faces, upright and not too small.",
+                stacklevel=4,
+            )
+        self.au_names_ = au_names
+        self.thresholds_ = thresholds
+        self.n_faces_missing_ = missing
+        self.n_features_out_ = len(au_names)
+
+    def transform(self, X: Any) -> NDArray[np.float32]:
+        """Score pictures.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths
+            Pictures in any form `adafer.faces.check_faces` takes.
+
+        Returns
+        -------
+        aus : ndarray of float32 of shape (n_samples, n_aus)
+            Scores in [0, 1], or codes of 0 and 1; NaN rows where no face was
+            found.
+
+        Raises
+        ------
+        ValueError
+            If `X` holds no pictures.
+        FileNotFoundError, FaceReadError
+            If a picture cannot be read.
+        """
+        check_is_fitted(self)
+        return self._output(self._score(check_faces(X)))
+
+    def _output(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.output == "scores":
+            return scores
+        codes = binarize(scores, self.thresholds_).astype(np.float32)
+        codes[np.isnan(scores).any(axis=1)] = np.nan
+        return codes
+
+    def _score(self, faces: Faces) -> NDArray[np.float32]:
+        pieces = []
+        for indices, images in faces.chunks():
+            pieces.append(self.score_faces(images))
+            if self.verbose:
+                print(f"[AUExtractor] {indices[-1] + 1} of {len(faces)} pictures scored")
+        return np.concatenate(pieces)
+
+    def score_faces(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Score pictures that were read already; works before `fit`, too.
+
+        Parameters
+        ----------
+        images : sequence of n ndarrays of uint8 of shape (H, W, 3)
+
+        Returns
+        -------
+        scores : ndarray of float32 of shape (n, n_aus), values in [0, 1]
+            NaN rows where no face was found.
+
+        Raises
+        ------
+        ValueError
+            If the detector gives something else.
+        """
+        detector = self._current_detector()
+        scores = np.asarray(detector.detect(images), dtype=np.float32)
+        if scores.shape != (len(images), len(detector.au_names)):
+            raise ValueError(
+                f"The detector {detector!r} gave scores of shape {scores.shape} for "
+                f"{len(images)} pictures and {len(detector.au_names)} AUs. Its detect() must "
+                "return one row per picture, one column per AU."
+            )
+        missing: NDArray[np.bool_] = np.asarray(np.isnan(scores).any(axis=1))
+        if (scores[~missing] < 0).any() or (scores[~missing] > 1).any():
+            raise ValueError(
+                f"The detector {detector!r} gave scores from {np.nanmin(scores):.4g} to "
+                f"{np.nanmax(scores):.4g}; AU scores lie in [0, 1]. Intensities in 0..5 must be "
+                "divided by 5."
+            )
+        if missing.any():
+            scores = np.where(missing[:, None], np.float32(np.nan), scores)
+        return scores
+
+    def _current_detector(self) -> AUDetector:
+        """Build the detector, or keep the one built for the same parameters."""
+        if self.detector != "landmarks":
+            self.detector_: AUDetector = self.detector  # type: ignore[assignment]
+            if not hasattr(self.detector_, "au_names"):
+                raise ValueError(
+                    f"The detector {self.detector!r} has no attribute au_names, the names of the "
+                    "AUs that its columns hold."
+                )
+            return self.detector_
+        built_from = str(self.model_path), self.min_presence, self.n_jobs
+        if getattr(self, "_built_from", None) != built_from:
+            self.detector_ = LandmarkDetector(
+                self.model_path, min_presence=self.min_presence, n_jobs=self.n_jobs
+            )
+            self._built_from = built_from
+        return self.detector_
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Name the columns of the output.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        names : ndarray of str of shape (n_aus,), dtype object
+            ``"AU01"`` and so on.
+        """
+        check_is_fitted(self)
+        return np.asarray(self.au_names_, dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "thresholds_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
