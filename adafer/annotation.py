@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,13 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._sklearn import Interval, StrOptions, fit_context
-from .aus.scores import (
-    align_au_columns,
-    binarize,
-    check_au_scores,
-    fit_thresholds,
-    has_scores,
-)
+from .aus.facs import binarize, fit_thresholds
+from .aus.scores import align_au_columns, check_au_scores, has_scores
 from .domains import unwrap_target
 from .matching import CodeTable, codes_within, nearest_scores, search_codes
 
@@ -241,7 +236,7 @@ class AUGuidedAnnotator(BaseEstimator):
         radius: int = 1,
         n_neighbors: int = 100,
         shrinkage: float = 5.0,
-        threshold: str | float = "quantile",
+        threshold: Literal["quantile"] | float = "quantile",
         quantile: float = 0.7,
         engine: str = "numpy",
     ):
@@ -255,6 +250,9 @@ class AUGuidedAnnotator(BaseEstimator):
         self.threshold = threshold
         self.quantile = quantile
         self.engine = engine
+
+    n_features_in_: int
+    code_table_: CodeTable
 
     # ------------------------------------------------------------------ fitting
 
@@ -311,9 +309,9 @@ class AUGuidedAnnotator(BaseEstimator):
         self._check_schemes()
         first = not hasattr(self, "code_table_")
         scores, au_names = check_au_scores(X, name="X")
-        y = column_or_1d(y)
-        check_consistent_length(scores, y)
-        check_classification_targets(y)
+        truth: NDArray = column_or_1d(y)
+        check_consistent_length(scores, truth)
+        check_classification_targets(truth)
         if not first:
             scores = align_au_columns(
                 scores,
@@ -324,25 +322,25 @@ class AUGuidedAnnotator(BaseEstimator):
                 reference="the first piece",
             )
         known = has_scores(scores)
-        scores, y = scores[known], y[known]
+        scores, truth = scores[known], truth[known]
         if first:
             thresholds = fit_thresholds(
                 scores, threshold=self.threshold, quantile=self.quantile, au_names=au_names
             )
-            self.classes_ = np.unique(y if classes is None else np.asarray(classes))
+            self.classes_ = np.unique(truth if classes is None else np.asarray(classes))
             self.thresholds_ = thresholds
             self.n_features_in_ = scores.shape[1]
             if au_names is not None:
                 self.feature_names_in_ = np.asarray(au_names, dtype=object)
             self.n_missing_ = 0
-        unknown = np.setdiff1d(y, self.classes_)
+        unknown = np.setdiff1d(truth, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"y holds classes {unknown.tolist()} that are not among "
                 f"{self.classes_.tolist()}. Pass all of them as classes= to the first "
                 "partial_fit, and spell them the same in every piece."
             )
-        labels = np.searchsorted(self.classes_, y)
+        labels = np.searchsorted(self.classes_, truth)
         table = CodeTable.from_samples(
             binarize(scores, self.thresholds_), labels, len(self.classes_)
         )

@@ -19,7 +19,7 @@ from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
 from .aus.scores import align_au_columns
 from .domains import DomainInputs, check_same_kind, is_features, read_domain, unwrap_target
-from .faces import Faces, check_faces, resize_faces
+from .faces import Faces, OnError, check_faces, resize_faces
 from .triplets import TripletMiner
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         learning_rate_decay: float = 0.9,
         weight_decay: float = 1e-4,
         augment: bool = True,
-        on_error: str = "raise",
+        on_error: OnError = "raise",
         warm_start: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -379,15 +379,15 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "AdaFERClassifier requires y to be passed, but the target y is None: give the "
                 "source's labels."
             )
-        y = column_or_1d(y, warn=True)
-        if len(y) != n_samples:
+        truth: NDArray = column_or_1d(y, warn=True)
+        if len(truth) != n_samples:
             raise ValueError(
-                f"X and y have inconsistent lengths: {n_samples} samples but {len(y)} labels. "
+                f"X and y have inconsistent lengths: {n_samples} samples but {len(truth)} labels. "
                 "Give one label per source sample."
             )
-        assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        assert_all_finite(truth, input_name="y")
+        check_classification_targets(truth)
+        self.classes_, labels = np.unique(truth, return_inverse=True)
         return labels.astype(np.int64)
 
     def _check_class_counts(self, labels: NDArray) -> None:
@@ -619,4 +619,3 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float32"]
         tags.non_deterministic = self.random_state is None
         return tags
-

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .aus.scores import check_au_scores
-from .faces import Faces, SkippedFace, resize_faces
+from .faces import Faces, OnError, SkippedFace, resize_faces
 
 __all__ = [
     "DomainInputs",
@@ -117,11 +117,10 @@ def check_same_kind(source: Faces | NDArray, target: Faces | NDArray) -> None:
             f"X holds {kinds[0]} but X_tgt holds {kinds[1]}. Did the pipeline skip X_tgt? "
             'Pass transform_input=["X_tgt"].'
         )
-    shapes = [getattr(data, "image_shape", None) for data in (source, target)]
-    if shapes[0] and shapes[1] and shapes[0] != shapes[1]:
-        (height, width), (target_height, target_width) = shapes
+    wanted, found = (getattr(data, "image_shape", None) for data in (source, target))
+    if wanted and found and wanted != found:
         raise ValueError(
-            f"X_tgt has images of {target_height}x{target_width} but X has {height}x{width}. Did "
+            f"X_tgt has images of {found[0]}x{found[1]} but X has {wanted[0]}x{wanted[1]}. Did "
             'the pipeline skip X_tgt? Pass transform_input=["X_tgt"]; else bring both to one size.'
         )
 
@@ -131,7 +130,7 @@ def read_domain(
     name: str,
     image_size: int,
     *,
-    on_error: Literal["raise", "skip"] = "raise",
+    on_error: OnError = "raise",
     au: Any = None,
     au_name: str = "au",
 ) -> DomainInputs:
@@ -182,8 +181,7 @@ def read_domain(
             found.append(extractor.score_faces(images))
     if not kept:
         raise ValueError(
-            f"None of the {len(data)} pictures of {name} can be read; the first: "
-            f"{data.skipped[0]}."
+            f"None of the {len(data)} pictures of {name} can be read; the first: {data.skipped[0]}."
         )
     rows = np.concatenate(kept)
     if extractor is not None:

@@ -12,6 +12,7 @@ Work grows with the number of *distinct* codes wherever codes are compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,11 +176,9 @@ def search_codes(codes: NDArray, queries: NDArray) -> NDArray:
 
     database, wanted = _padded_bytes(codes), _padded_bytes(queries)
     n_bits = 8 * database.shape[1]
+    index: Any = faiss.IndexBinaryFlat(n_bits)
     if getattr(faiss, "get_num_gpus", lambda: 0)() > 0:
-        resources = faiss.StandardGpuResources()
-        index = faiss.GpuIndexBinaryFlat(resources, n_bits)
-    else:
-        index = faiss.IndexBinaryFlat(n_bits)
+        index = faiss.GpuIndexBinaryFlat(faiss.StandardGpuResources(), n_bits)
     index.add(database)
     distance, rows = index.search(wanted, 1)
     return np.where(distance[:, 0] == 0, rows[:, 0], -1).astype(np.int64)
@@ -206,14 +205,14 @@ def codes_within(codes: NDArray, queries: NDArray, radius: int) -> tuple[NDArray
     index = faiss.IndexBinaryFlat(8 * database.shape[1])
     index.add(database)
     limits, _, found = index.range_search(wanted, radius + 1)  # faiss: distance < radius
-    query_index = np.repeat(np.arange(len(wanted)), np.diff(limits.astype(np.int64)))
+    query_index = np.repeat(
+        np.arange(len(wanted)), np.asarray(limits[1:] - limits[:-1], dtype=np.int64)
+    )
     order = np.lexsort((found, query_index))
     return query_index[order], found[order].astype(np.int64)
 
 
-def nearest_scores(
-    scores: NDArray, queries: NDArray, n_neighbors: int
-) -> tuple[NDArray, NDArray]:
+def nearest_scores(scores: NDArray, queries: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
     """Nearest rows of `scores` to each query, Euclidean, exact, by faiss.
 
     Parameters
@@ -232,7 +231,7 @@ def nearest_scores(
     import faiss
 
     n_neighbors = min(n_neighbors, len(scores))
-    index = faiss.IndexFlatL2(scores.shape[1])
+    index: Any = faiss.IndexFlatL2(scores.shape[1])
     if getattr(faiss, "get_num_gpus", lambda: 0)() > 0 and n_neighbors <= 2048:
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(np.ascontiguousarray(scores, dtype=np.float32))

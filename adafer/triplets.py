@@ -12,12 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import Interval, StrOptions, fit_context
-from .aus.scores import (
-    align_au_columns,
-    binarize,
-    check_au_scores,
-    has_scores,
-)
+from .aus.facs import binarize
+from .aus.scores import align_au_columns, check_au_scores, has_scores
 from .domains import unwrap_target
 from .matching import code_keys, nearest_scores
 
@@ -245,9 +241,7 @@ class TripletMiner(BaseEstimator):
             proposal = far.members[place]
             accepted = proposal != positive[open_]
             if self.tau_n > 0:
-                similarity = np.einsum(
-                    "ij,ij->i", near.units[anchors[open_]], far.units[proposal]
-                )
+                similarity = np.einsum("ij,ij->i", near.units[anchors[open_]], far.units[proposal])
                 accepted &= similarity > self.tau_n
             negative[open_[accepted]] = proposal[accepted]
             open_ = open_[~accepted]

@@ -64,7 +64,7 @@ def test_s_hard_last_is_the_label_of_the_last_matching_source(seed):
     labels = annotation.source_hard("last", rng)
     for j, target in enumerate(au_tgt):
         matches = matching_sources(au_src, target)
-        expected = (CLASSES == y[matches[-1]]).astype(float) if matches else np.zeros(3)
+        expected = (y[matches[-1]] == CLASSES).astype(float) if matches else np.zeros(3)
         np.testing.assert_array_equal(labels[j], expected)
 
 
@@ -112,9 +112,7 @@ def test_hamming_backoff_pools_the_codes_within_the_radius(radius):
         assert annotation.match_counts[j] == len(exact)
         expected = [np.mean([y[i] == c for i in used]) if used else 0 for c in CLASSES]
         np.testing.assert_allclose(annotation.labels[j], expected)
-        assert annotation.last_labels[j] == (
-            np.searchsorted(CLASSES, y[used[-1]]) if used else -1
-        )
+        assert annotation.last_labels[j] == (np.searchsorted(CLASSES, y[used[-1]]) if used else -1)
     if radius == 2:
         assert annotation.labelled_share > annotation.coverage
 

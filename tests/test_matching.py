@@ -27,8 +27,10 @@ def test_keys_are_equal_exactly_when_codes_are(n_aus):
 @pytest.mark.parametrize("n_aus", [4, 9, 70])
 def test_table_counts_what_a_slow_loop_counts(n_aus):
     rng = np.random.default_rng(n_aus)
-    codes = rng.integers(0, 2, (200, n_aus)) if n_aus < 10 else np.repeat(
-        rng.integers(0, 2, (50, n_aus)), 4, axis=0
+    codes = (
+        rng.integers(0, 2, (200, n_aus))
+        if n_aus < 10
+        else np.repeat(rng.integers(0, 2, (50, n_aus)), 4, axis=0)
     )
     labels = rng.integers(0, 3, 200)
     table = CodeTable.from_samples(codes, labels, 3)

@@ -52,8 +52,11 @@ def test_positives_and_hard_negatives_are_drawn_uniformly():
     au_src = np.array([[0.9, 0.6, 0.1]])
     au_tgt = np.array(
         [
-            [0.8, 0.7, 0.2], [0.7, 0.9, 0.0],  # the anchor's code
-            [0.9, 0.4, 0.2], [0.6, 0.1, 0.1], [0.9, 0.9, 0.9],  # similar, another code
+            [0.8, 0.7, 0.2],
+            [0.7, 0.9, 0.0],  # the anchor's code
+            [0.9, 0.4, 0.2],
+            [0.6, 0.1, 0.1],
+            [0.9, 0.9, 0.9],  # similar, another code
             [0.0, 0.0, 1.0],  # unlike
         ]
     )

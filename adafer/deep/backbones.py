@@ -25,18 +25,20 @@ class ConvNet(nn.Sequential):
     Parameters
     ----------
     widths : sequence of int, default=(32, 64, 128, 256)
-        Channels of each block; each block halves the picture.
+        Channels of each block; each block halves the picture, the first by its
+        stride, the others by pooling.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128, 256)):
         layers: list[nn.Module] = []
         n_in = 3
         for n_out in widths:
+            kernel, stride = (5, 2) if n_in == 3 else (3, 1)
             layers += [
-                nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
+                nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=False),
                 nn.BatchNorm2d(n_out),
                 nn.ReLU(inplace=True),
-                nn.MaxPool2d(2),
+                nn.MaxPool2d(2) if stride == 1 else nn.Identity(),
             ]
             n_in = n_out
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -216,4 +218,3 @@ def _keep_resolution(body: nn.Module) -> None:
         if isinstance(module, nn.Conv2d) and max(module.stride) == 2:
             module.stride = (1, 1)
             return
-

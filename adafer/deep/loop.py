@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,9 +104,7 @@ class Adaptation:
     epsilon: float
 
 
-def pool_triplets(
-    drawn: tuple[Triplets, ...], anchors: str, n_source: int
-) -> tuple[NDArray, int]:
+def pool_triplets(drawn: tuple[Triplets, ...], anchors: str, n_source: int) -> tuple[NDArray, int]:
     """Rows of all triplets in the pooled order, source first and then target.
 
     Parameters
@@ -214,9 +212,7 @@ class Trainer:
             batches = list(shuffled_batches(n_source, self.batch_size, self.rng))
             self._epoch("source", epoch, model, optimizer, batches, step, 1, {})
 
-    def fit_joint(
-        self, feed: Feed, labels: NDArray, adaptation: Adaptation, epochs: int
-    ) -> None:
+    def fit_joint(self, feed: Feed, labels: NDArray, adaptation: Adaptation, epochs: int) -> None:
         """Joint stage: Equation 3 on all pictures and Equation 4 on the triplets.
 
         Parameters
@@ -317,7 +313,15 @@ class Trainer:
         return self.network.mean.ndim == 3
 
     def _epoch(
-        self, stage, epoch, model, optimizer, batches, step, pictures_per_row, known
+        self,
+        stage: str,
+        epoch: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: list[NDArray],
+        step: Callable[[nn.Module, NDArray], dict[str, Tensor]],
+        pictures_per_row: int,
+        known: dict,
     ) -> None:
         """Run the steps of one epoch; losses stay on the device until its end."""
         started = time.perf_counter()
@@ -344,7 +348,7 @@ class Trainer:
             "epoch": epoch + 1,
             **means,
             **known,
-            "margin": float(self.margin()),
+            "margin": float(self.margin().detach()),
             "learning_rate": optimizer.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": n_pictures / seconds,
@@ -374,9 +378,7 @@ def _line(row: dict) -> str:
 
 
 @torch.no_grad()
-def infer(
-    network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256
-) -> tuple[NDArray, NDArray]:
+def infer(network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256) -> tuple[NDArray, NDArray]:
     """Features and class probabilities of all rows, no AUs involved.
 
     Parameters

@@ -48,9 +48,9 @@ def soft_divergence(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     -------
     loss : Tensor, scalar
     """
-    rows = functional.kl_div(
-        functional.log_softmax(logits, dim=1), labels, reduction="none"
-    ).sum(dim=1)
+    rows = functional.kl_div(functional.log_softmax(logits, dim=1), labels, reduction="none").sum(
+        dim=1
+    )
     return _masked_mean(rows, weights)
 
 
@@ -154,9 +154,7 @@ class Margin(nn.Module):
     regularization : float, default=0.2
     """
 
-    def __init__(
-        self, initial: float = 0.5, learnable: bool = False, regularization: float = 0.2
-    ):
+    def __init__(self, initial: float = 0.5, learnable: bool = False, regularization: float = 0.2):
         super().__init__()
         raw = torch.tensor(math.log(math.expm1(initial)) if learnable else float(initial))
         self.learnable = learnable

@@ -116,9 +116,7 @@ def load_weights(network: AdaFERNetwork, weights: str | Path, backbone: str) -> 
         else:
             report.unexpected.append(name)
     report.missing.extend(
-        name
-        for name in own
-        if name not in tensors and not name.endswith("num_batches_tracked")
+        name for name in own if name not in tensors and not name.endswith("num_batches_tracked")
     )
     learned = [name for name, _ in body.named_parameters()]
     if sum(name in chosen for name in learned) < 0.5 * len(learned):
@@ -256,4 +254,3 @@ def _sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-

@@ -19,9 +19,7 @@ from adafer.deep.backbones import backbone_names, build_network
         ("densenet121", 48, 1024),
     ],
 )
-def test_torchvision_networks_give_unit_features_and_class_scores(
-    backbone, image_size, n_features
-):
+def test_torchvision_networks_give_unit_features_and_class_scores(backbone, image_size, n_features):
     torch.manual_seed(0)
     network = build_network(backbone, 7, image_size=image_size)
     with torch.no_grad():

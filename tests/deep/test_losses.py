@@ -99,8 +99,9 @@ def test_s_hard_over_all_matches_differs_from_t_soft_by_the_labels_entropy_only(
     divergence = soft_divergence(scores, torch.tensor(labels), ones)
     entropy = -(labels * np.log(labels)).sum(axis=1).mean()
     assert cross.item() - divergence.item() == pytest.approx(entropy)
-    first, second = (torch.autograd.grad(v, scores, retain_graph=True)[0]
-                     for v in (cross, divergence))
+    first, second = (
+        torch.autograd.grad(v, scores, retain_graph=True)[0] for v in (cross, divergence)
+    )
     torch.testing.assert_close(first, second)
 
 
@@ -172,9 +173,7 @@ def test_each_loss_reaches_every_layer_of_the_backbone(term):
 
 def test_minimising_equation_4_brings_positives_near_and_parts_negatives():
     torch.manual_seed(0)
-    network = build_network(
-        "mlp", 2, feature_mean=torch.zeros(5), feature_std=torch.ones(5)
-    )
+    network = build_network("mlp", 2, feature_mean=torch.zeros(5), feature_std=torch.ones(5))
     inputs = torch.randn(60, 5)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
 
