@@ -158,7 +158,8 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     >>> X_src = rng.normal(size=(80, 4)) + 3 * y[:, None]
     >>> X_tgt, au_tgt = X_src + 2.0, au_src
     >>> clf = AdaFERClassifier(
-    ...     annotator=AUGuidedAnnotator(threshold=0.5), epochs=5, random_state=0, device="cpu"
+    ...     annotator=AUGuidedAnnotator(threshold=0.5), epochs=20, learning_rate=0.003,
+    ...     batch_size=32, random_state=0, device="cpu",
     ... )
     >>> clf.fit(X_src, y, X_tgt, au_src=au_src, au_tgt=au_tgt).score(X_tgt, y) > 0.9
     True
@@ -295,27 +296,22 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if X_tgt is None and au_tgt is not None:
             raise ValueError("au_tgt was given without X_tgt. Give the target's pictures too.")
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        previous = self._previous_network()
+        previous = self.classes_ if self.warm_start and hasattr(self, "network_") else None
 
+        # what can be wrong is found before pictures are read and scored
         X = self._judge_input(X, "X", reset=True)
         labels = self._encode_labels(y, len(X))
-        if previous is not None:
-            self._check_warm_start(*previous)
         if X_tgt is not None:
             X_tgt = self._judge_input(X_tgt, "X_tgt", reset=False)
             check_same_kind(X, X_tgt)
+        network = self._network(X, previous, int(rng.integers(2**31)))
 
         source, target = self._read(X, X_tgt, au_src, au_tgt)
         labels = labels[source.kept]
         self._check_class_counts(labels)
         adaptation = None if target is None else self._adaptation(source, labels, target)
-        self._train(source, labels, target, adaptation, previous and previous[0], rng)
+        self._train(network, source, labels, target, adaptation, rng)
         return self
-
-    def _previous_network(self) -> tuple[AdaFERNetwork, NDArray] | None:
-        if self.warm_start and hasattr(self, "network_"):
-            return self.network_, self.classes_
-        return None
 
     def _judge_input(self, X: Any, name: str, *, reset: bool) -> Faces | NDArray:
         """Tell faces from features, without reading a picture."""
@@ -403,13 +399,6 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 "none. Add pictures of these classes or leave the classes out."
             )
 
-    def _check_warm_start(self, network: AdaFERNetwork, classes: NDArray) -> None:
-        if not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"warm_start=True goes on with a network of the classes {classes.tolist()}, but y "
-                f"has {self.classes_.tolist()}. Set warm_start=False or give the same classes."
-            )
-
     def _adaptation(
         self, source: DomainInputs, labels: NDArray, target: DomainInputs
     ) -> Adaptation:
@@ -444,13 +433,50 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             epsilon=float(self.epsilon),
         )
 
+    def _network(
+        self, X: Faces | NDArray, previous_classes: NDArray | None, seed: int
+    ) -> AdaFERNetwork:
+        """Make the network, or take that of the last fit."""
+        import torch
+
+        from .deep.backbones import build_network
+        from .deep.loop import resolve_device, seeded
+        from .deep.weights import load_weights
+
+        resolve_device(self.device)
+        if previous_classes is not None:
+            if not np.array_equal(previous_classes, self.classes_):
+                raise ValueError(
+                    "warm_start=True goes on with a network of the classes "
+                    f"{previous_classes.tolist()}, but y has {self.classes_.tolist()}. Set "
+                    "warm_start=False or give the same classes."
+                )
+            return self.network_
+        self.weights_report_ = None
+        with seeded(seed, torch.device("cpu")):
+            if not isinstance(X, Faces):
+                mean = X.mean(axis=0, dtype=np.float64)
+                std = X.std(axis=0, dtype=np.float64)
+                std[std < 1e-12] = 1.0
+                return build_network(
+                    "mlp",
+                    len(self.classes_),
+                    feature_mean=torch.from_numpy(mean.astype(np.float32)),
+                    feature_std=torch.from_numpy(std.astype(np.float32)),
+                )
+            self.image_shape_ = (self.image_size, self.image_size, 3)
+            network = build_network(self.backbone, len(self.classes_), image_size=self.image_size)
+            if self.weights is not None:
+                self.weights_report_ = load_weights(network, self.weights, self.backbone)
+            return network
+
     def _train(
         self,
+        network: AdaFERNetwork,
         source: DomainInputs,
         labels: NDArray,
         target: DomainInputs | None,
         adaptation: Adaptation | None,
-        previous: AdaFERNetwork | None,
         rng: np.random.Generator,
     ) -> None:
         from .deep.batches import Feed
@@ -459,7 +485,6 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         device = resolve_device(self.device)
         with seeded(int(rng.integers(2**31)), device):
-            network = previous or self._new_network(source)
             learnable = self.margin == "learnable"
             margin = Margin(
                 0.5 if learnable else float(self.margin), learnable, self.margin_regularization
@@ -491,29 +516,6 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             joint = [row for row in trainer.history if row["stage"] == "joint"]
             if joint:
                 self.n_skipped_anchors_ = joint[-1]["n_skipped_anchors"]
-
-    def _new_network(self, source: DomainInputs) -> AdaFERNetwork:
-        import torch
-
-        from .deep.backbones import build_network
-        from .deep.weights import load_weights
-
-        self.weights_report_ = None
-        if source.inputs.ndim == 2:
-            mean = source.inputs.mean(axis=0, dtype=np.float64)
-            std = source.inputs.std(axis=0, dtype=np.float64)
-            std[std < 1e-12] = 1.0
-            return build_network(
-                "mlp",
-                len(self.classes_),
-                feature_mean=torch.from_numpy(mean.astype(np.float32)),
-                feature_std=torch.from_numpy(std.astype(np.float32)),
-            )
-        self.image_shape_ = (self.image_size, self.image_size, 3)
-        network = build_network(self.backbone, len(self.classes_), image_size=self.image_size)
-        if self.weights is not None:
-            self.weights_report_ = load_weights(network, self.weights, self.backbone)
-        return network
 
     # --------------------------------------------------------------- predicting
 

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+
+# the networks of the tests are too small to share among threads
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from sklearn.base import clone
 
 from adafer import AUGuidedAnnotator
-from adafer.annotation import TargetAnnotation
+from adafer.inheritance import TargetAnnotation
 
 CLASSES = np.array(["anger", "fear", "joy"])
 

@@ -4,10 +4,13 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import adafer
@@ -475,3 +478,26 @@ def test_a_diverging_loss_is_an_error(feature_problem):
     p = feature_problem
     with pytest.raises(FloatingPointError, match="Lower learning_rate"):
         small(learning_rate=1e25, epochs=3).fit(p["X"], p["y"])
+
+
+def test_pipeline_with_metadata_routing_transforms_the_target_too(feature_problem):
+    p = feature_problem
+    with sklearn.config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), small(), transform_input=["X_tgt"])
+        pipeline.fit(
+            p["X"],
+            p["y"],
+            X_tgt=as_target(p["X_tgt"]),
+            au_src=p["au_src"],
+            au_tgt=as_target(p["au_tgt"]),
+        )
+    scaler = StandardScaler().fit(p["X"])
+    by_hand = small().fit(
+        scaler.transform(p["X"]),
+        p["y"],
+        scaler.transform(p["X_tgt"]),
+        **domains(p, "au_src", "au_tgt"),
+    )
+    np.testing.assert_array_equal(
+        pipeline.predict(p["X_tgt"]), by_hand.predict(scaler.transform(p["X_tgt"]))
+    )

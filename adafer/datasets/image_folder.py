@@ -14,9 +14,9 @@ from sklearn.utils import Bunch
 from ..faces import check_faces, resize_faces
 from .labels import canonical_label
 
-__all__ = ["load_image_folder", "load_image_paths"]
+__all__ = ["IMAGE_EXTENSIONS", "load_image_folder", "load_image_paths"]
 
-_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _LAYOUT = "Expected layout: <path>/<class>/<picture>, for example faces/happiness/0001.png."
 
 
@@ -206,7 +206,7 @@ def _pictures_in(folder: Path) -> list[Path]:
     return [
         entry
         for entry in _visible(folder)
-        if entry.suffix.lower() in _EXTENSIONS and entry.is_file()
+        if entry.suffix.lower() in IMAGE_EXTENSIONS and entry.is_file()
     ]
 
 
@@ -246,7 +246,7 @@ def _no_pictures(folder: Path, root: Path) -> str:
         mend = "load_image_folder reads pictures sorted into class folders." if inner else ""
     elif inner:
         mend = f"It holds folders, {inner[:4]}: if these are the classes, pass {str(folder)!r}."
-    endings = ", ".join(ending[1:] for ending in _EXTENSIONS)
+    endings = ", ".join(ending[1:] for ending in IMAGE_EXTENSIONS)
     return f"{str(folder)!r} holds no pictures ({endings}). {mend} {_LAYOUT}"
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..annotation import TargetAnnotation
+from ..inheritance import TargetAnnotation
 from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, augment, shuffled_batches
@@ -330,7 +330,7 @@ class Trainer:
             batches,
             desc=f"{stage} {epoch + 1}",
             leave=False,
-            disable=self.verbose < 1,
+            disable=None if self.verbose else True,  # no bar in a file
             file=sys.stderr,
         )
         for batch in bar:

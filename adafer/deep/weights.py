@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-import tempfile
 import urllib.request
 import warnings
 from collections.abc import Mapping
@@ -16,6 +13,8 @@ import torch
 from torch import Tensor
 from torchvision import models
 
+from .._files import new_file
+from .._files import sha256 as file_sha256
 from .backbones import AdaFERNetwork
 
 __all__ = ["LoadReport", "download", "download_imagenet", "imagenet_file", "load_weights"]
@@ -223,34 +222,21 @@ def download(url: str, path: Path, sha256: str) -> Path:
         If it cannot be reached or written; the message says where to put the
         file by hand.
     """
-    if path.is_file() and _sha256(path).startswith(sha256):
+    if path.is_file() and file_sha256(path).startswith(sha256):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
+    with new_file(path) as temporary:
         try:
-            with os.fdopen(handle, "wb") as sink, urllib.request.urlopen(url, timeout=60) as stream:
+            with urllib.request.urlopen(url, timeout=60) as stream, temporary.open("wb") as sink:
                 shutil.copyfileobj(stream, sink)
         except OSError as error:
             raise OSError(
                 f"{url} cannot be fetched ({error}). On a machine without network, fetch it "
                 f"elsewhere and put it at {path}."
             ) from error
-        found = _sha256(Path(temporary))
+        found = file_sha256(temporary)
         if not found.startswith(sha256):
             raise ValueError(
                 f"{url} has the SHA-256 {found}, expected it to begin with {sha256}. "
                 "The file was not kept."
             )
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
     return path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
