@@ -1,0 +1,186 @@
+"""Writing files and folders whole: under a temporary name first, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["check_output_file", "check_output_folder", "new_file", "new_folder", "sha256"]
+
+
+def check_output_file(path: str | os.PathLike[str]) -> Path:
+    """Make sure, before long work, that a file can be written.
+
+    Nothing is left behind; missing folders are made when the file is written.
+
+    Parameters
+    ----------
+    path : path
+        An existing file there will be replaced.
+
+    Returns
+    -------
+    path : pathlib.Path
+        Absolute, with symbolic links followed, so that a link stays a link.
+
+    Raises
+    ------
+    OSError
+        If the place is a folder or no regular file, or cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from adafer._files import check_output_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_output_file(folder + "/new/table.csv").name
+    'table.csv'
+    """
+    real = Path(os.path.realpath(path))
+    if real.is_dir():
+        raise IsADirectoryError(
+            f"The output {str(path)!r} is a folder; expected the name of a file in it."
+        )
+    if os.path.lexists(real) and not real.is_file():
+        raise OSError(f"The output {str(path)!r} is no regular file. Choose a name that is free.")
+    _check_place(real.parent, path)
+    return real
+
+
+def check_output_folder(path: str | os.PathLike[str]) -> Path:
+    """Make sure, before long work, that files can be written into a folder.
+
+    Parameters
+    ----------
+    path : path
+        Need not exist; nothing is made.
+
+    Returns
+    -------
+    path : pathlib.Path
+        Absolute, with symbolic links followed.
+
+    Raises
+    ------
+    OSError
+        If it is a file, or cannot be made or written to.
+    """
+    real = Path(os.path.realpath(path))
+    _check_place(real, path)
+    return real
+
+
+def _check_place(folder: Path, path: str | os.PathLike[str]) -> None:
+    """Try to write into a folder, or into the first of its parents that exists."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"The output {str(path)!r} cannot be written: {str(folder)!r} is a file, expected a "
+            "folder. Choose another place."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"The output {str(path)!r} cannot be written: {str(folder)!r} takes no files "
+            f"({error.strerror}). Choose another place or change its permissions."
+        ) from error
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file under a temporary name; it gets its own when it is complete.
+
+    Parameters
+    ----------
+    path : path
+        Replaced by what is written; left as it was if an exception is raised.
+
+    Yields
+    ------
+    temporary : pathlib.Path
+        Where to write, in the same folder and with the same suffix.
+
+    Raises
+    ------
+    OSError
+        As `check_output_file`.
+    """
+    real = check_output_file(path)
+    real.parent.mkdir(parents=True, exist_ok=True)
+    # within a folder of its own the file gets the permissions of any other file
+    holder = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=real.parent))
+    try:
+        temporary = holder / real.name
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, real)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a folder under a temporary name; it gets its own when it is complete.
+
+    The caller must have made sure that a folder of this name may be deleted.
+
+    Parameters
+    ----------
+    path : path
+        Replaced by what is written; left as it was if an exception is raised.
+
+    Yields
+    ------
+    temporary : pathlib.Path
+        An empty folder to write into.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    real = Path(os.path.realpath(path))
+    _check_place(real.parent, path)
+    real.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=real.parent))
+    try:
+        temporary = holder / "new"
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            _flush(file)
+        # a folder that is not empty cannot be replaced in one step
+        former = holder / "former"
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(real, former)
+        try:
+            os.rename(temporary, real)
+        except OSError:
+            if former.exists():
+                os.rename(former, real)
+            raise
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    """Bring a file to the disk, so that a power cut cannot leave a name without content."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
