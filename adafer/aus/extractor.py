@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._sklearn import HasMethods, Interval, StrOptions, fit_context
 from ..faces import Faces, check_faces
+from .cache import AUScoreCache
 from .facs import binarize, fit_thresholds
 from .landmarks import LandmarkDetector
 
@@ -70,6 +71,11 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         Whether `transform` gives scores in [0, 1] or codes of 0 and 1.
     min_presence : float, default=0.5
         How sure "landmarks" must be, in [0, 1], that there is a face.
+    cache : str or path, optional
+        A file that keeps scores, so that no picture is scored twice, in this
+        process or another; made when first needed. It holds hashes and scores,
+        no pictures; see `adafer.aus.AUScoreCache`. The detector must have an
+        ``identity``.
     n_jobs : int, default=None
         Threads of "landmarks". None means 1 unless in a
         `joblib.parallel_config` context, -1 all cores.
@@ -119,6 +125,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "output": [StrOptions({"scores", "codes"})],
         "min_presence": [Interval(Real, 0, 1, closed="both")],
+        "cache": [None, str, PathLike],
         "n_jobs": [None, Integral],
         "verbose": ["verbose"],
     }
@@ -132,6 +139,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         quantile: float = 0.7,
         output: Literal["scores", "codes"] = "scores",
         min_presence: float = 0.5,
+        cache: str | PathLike[str] | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -141,6 +149,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         self.quantile = quantile
         self.output = output
         self.min_presence = min_presence
+        self.cache = cache
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -291,9 +300,37 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the detector gives something else.
+            If the detector gives something else, or has no ``identity`` and
+            `cache` is given.
+        OSError
+            If the cache cannot be used.
         """
         detector = self._current_detector()
+        if self.cache is None:
+            return self._detect(detector, images)
+        cache, identity = AUScoreCache(self.cache), self._identity(detector)
+        scores, missing = cache.get_many(images, identity, n_aus=len(detector.au_names))
+        if len(missing):
+            unknown = [images[i] for i in missing]
+            scores[missing] = found = self._detect(detector, unknown)
+            cache.put_many(unknown, identity, found)
+        return scores
+
+    @staticmethod
+    def _identity(detector: AUDetector) -> str:
+        """Name the detector and its columns, for the cache."""
+        identity = getattr(detector, "identity", None)
+        if not isinstance(identity, str) or not identity:
+            raise ValueError(
+                f"The detector {detector!r} has identity={identity!r}; with cache, expected a text "
+                "that names model and settings, so that no other detector gets its scores. Give "
+                "it an attribute identity, or pass cache=None."
+            )
+        return f"{identity}|{','.join(detector.au_names)}"
+
+    @staticmethod
+    def _detect(detector: AUDetector, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Run the detector and judge what it gives."""
         scores = np.asarray(detector.detect(images), dtype=np.float32)
         if scores.shape != (len(images), len(detector.au_names)):
             raise ValueError(

@@ -149,7 +149,7 @@ def test_detectors_that_break_the_protocol_are_found(X):
     [
         {"detector": "other"}, {"detector": object()}, {"threshold": 1.2}, {"threshold": "mean"},
         {"quantile": 1.0}, {"output": "labels"}, {"min_presence": -0.1}, {"n_jobs": 1.5},
-        {"model_path": 7}, {"verbose": "loud"},
+        {"model_path": 7}, {"verbose": "loud"}, {"cache": True},
     ],
 )  # fmt: skip
 def test_bad_parameters_are_named_at_fit(X, setting):
@@ -208,6 +208,78 @@ def test_verbose_tells_how_far_it_is(X, capsys):
     assert capsys.readouterr().out == ""
 
 
+# With a cache
+
+
+def test_a_second_run_with_a_cache_detects_nothing_and_scores_are_equal_to_the_bit(X, tmp_path):
+    path, detector = tmp_path / "scores.sqlite", Means()
+    plain = AUExtractor(Means()).fit_transform(X)
+    first = AUExtractor(detector, cache=path).fit_transform(X)
+    assert detector.seen == len(X)
+    again = Means()
+    extractor = AUExtractor(again, cache=str(path)).fit(X)
+    second = extractor.transform(X)
+    assert again.seen == 0
+    assert plain.tobytes() == first.tobytes() == second.tobytes()
+    assert extractor.n_faces_missing_ == 2
+
+
+def test_only_pictures_that_the_cache_does_not_know_are_detected(X, tmp_path):
+    detector = Means()
+    extractor = AUExtractor(detector, cache=tmp_path / "scores.sqlite")
+    extractor.score_faces(list(X[[1, 4, 11]]))
+    assert detector.seen == 3
+    scores = extractor.score_faces(X)
+    unseen = len(X) - len({1, 4, 11, 3})  # pictures 3 and 11 are equal
+    assert detector.seen == 3 + unseen
+    np.testing.assert_array_equal(scores, AUExtractor(Means()).score_faces(X))
+
+
+def test_the_cache_tells_detectors_and_columns_apart(X, tmp_path):
+    AUExtractor(Means(), cache=tmp_path / "scores.sqlite").fit(X)
+    for name, value in (("identity", "other means"), ("au_names", ("AU01", "AU02", "AU04"))):
+        other = Means()
+        setattr(other, name, value)
+        AUExtractor(other, cache=tmp_path / "scores.sqlite").fit(X)
+        assert other.seen == len(X)
+
+
+def test_scores_that_are_refused_are_not_kept(X, tmp_path):
+    class Intensities(Means):
+        def detect(self, images):
+            return super().detect(images) * 5
+
+    with pytest.raises(ValueError, match="divided by 5"):
+        AUExtractor(Intensities(), cache=tmp_path / "scores.sqlite").fit(X)
+    detector = Means()
+    AUExtractor(detector, cache=tmp_path / "scores.sqlite").fit(X)
+    assert detector.seen == len(X)
+
+
+@pytest.mark.parametrize("identity", [None, "", 7])
+def test_detectors_without_an_identity_cannot_be_cached(X, tmp_path, identity):
+    detector = Means()
+    detector.identity = identity
+    AUExtractor(detector).fit(X)
+    words = f"has identity={identity!r}; with cache, expected a text .* or pass cache=None"
+    with pytest.raises(ValueError, match=words):
+        AUExtractor(detector, cache=tmp_path / "scores.sqlite").fit(X)
+    assert not (tmp_path / "scores.sqlite").exists()
+
+
+def test_clones_and_pickles_share_the_cache(X, tmp_path):
+    extractor = AUExtractor(Means(), cache=tmp_path / "scores.sqlite")
+    assert extractor.get_params()["cache"] == tmp_path / "scores.sqlite"
+    scores = extractor.fit_transform(X)
+    for twin in (clone(extractor).fit(X), pickle.loads(pickle.dumps(extractor))):
+        seen = twin.detector_.seen
+        assert twin.transform(X).tobytes() == scores.tobytes()
+        assert twin.detector_.seen == seen
+    without = clone(extractor).set_params(cache=None)
+    without.fit(X)
+    assert without.detector_.seen == 2 * len(X)
+
+
 # With the landmark detector
 
 
@@ -225,6 +297,16 @@ def test_landmarks_are_the_default_and_survive_a_pickle(faces):
     data = pickle.dumps(extractor)
     assert len(data) < 5000
     np.testing.assert_array_equal(pickle.loads(data).transform(faces), codes)
+
+
+def test_landmarks_are_cached_by_model_and_presence(faces, tmp_path):
+    path = tmp_path / "scores.sqlite"
+    scores = AUExtractor().score_faces(faces[:2])
+    assert AUExtractor(cache=path).score_faces(faces[:2]).tobytes() == scores.tobytes()
+    cached = AUExtractor(cache=path)
+    cached._current_detector().detect = None  # would fail if it were called
+    assert cached.score_faces(faces[:2]).tobytes() == scores.tobytes()
+    assert np.isnan(AUExtractor(cache=path, min_presence=1.0).score_faces(faces[:2])).all()
 
 
 def test_parameters_reach_the_landmark_detector(faces, tmp_path):
