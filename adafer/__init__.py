@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .alignment import FaceAligner
     from .annotation import AUGuidedAnnotator
     from .aus import AUExtractor
     from .classifier import AdaFERClassifier
@@ -22,6 +23,7 @@ _EXPORTS = {
     "AUExtractor": "adafer.aus",
     "AUGuidedAnnotator": "adafer.annotation",
     "AdaFERClassifier": "adafer.classifier",
+    "FaceAligner": "adafer.alignment",
     "TripletMiner": "adafer.triplets",
     "as_target": "adafer.domains",
 }
@@ -31,6 +33,7 @@ __all__ = [
     "AUExtractor",
     "AUGuidedAnnotator",
     "AdaFERClassifier",
+    "FaceAligner",
     "TripletMiner",
     "__version__",
     "as_target",

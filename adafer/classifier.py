@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AdaFERClassifier"]
 
+# Pictures that the statistics of batch normalisation are estimated on, at most.
+_STATISTICS_ROWS = 10_000
+
 
 class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Expression classifier that adapts to an unlabelled target domain by action units.
@@ -80,6 +83,12 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     weight_decay : float, default=1e-4
     augment : bool, default=True
         Flip faces and erase parts of them at random while training.
+    norm_statistics : {"trained", "target", "running"}, default="trained"
+        What batch normalisation uses in `predict`: statistics estimated after
+        the last epoch, over the pictures of the last stage ("trained": the
+        source, or both domains) or over the target's alone ("target"); or the
+        running averages that training leaves behind ("running"), which lag
+        behind the weights and make short trainings a matter of luck.
     on_error : {"raise", "skip"}, default="raise"
         What to do with pictures that cannot be read in `fit`: an error before
         training starts, or leave them out and list them in `skipped_`.
@@ -184,6 +193,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         "learning_rate_decay": [Interval(Real, 0, 1, closed="right")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "augment": ["boolean"],
+        "norm_statistics": [StrOptions({"trained", "target", "running"})],
         "on_error": [StrOptions({"raise", "skip"})],
         "warm_start": ["boolean"],
         "device": [str],
@@ -217,6 +227,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         learning_rate_decay: float = 0.9,
         weight_decay: float = 1e-4,
         augment: bool = True,
+        norm_statistics: str = "trained",
         on_error: OnError = "raise",
         warm_start: bool = False,
         device: str = "auto",
@@ -243,6 +254,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.learning_rate_decay = learning_rate_decay
         self.weight_decay = weight_decay
         self.augment = augment
+        self.norm_statistics = norm_statistics
         self.on_error = on_error
         self.warm_start = warm_start
         self.device = device
@@ -480,7 +492,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         rng: np.random.Generator,
     ) -> None:
         from .deep.batches import Feed
-        from .deep.loop import Trainer, resolve_device, seeded
+        from .deep.loop import Trainer, estimate_statistics, resolve_device, seeded
         from .deep.losses import Margin
 
         device = resolve_device(self.device)
@@ -508,6 +520,10 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             trainer.fit_source(feed, labels, source_epochs)
             if adaptation is not None:
                 trainer.fit_joint(feed, labels, adaptation, self.epochs)
+            if trainer.history and self.norm_statistics != "running":
+                only_target = self.norm_statistics == "target" and target is not None
+                rows = np.arange(len(labels) if only_target else 0, len(feed))
+                estimate_statistics(network, feed, rng.permutation(rows)[:_STATISTICS_ROWS])
         self.network_ = network.cpu().eval()
         self.history_ = trainer.history
         self.n_iter_ = len(trainer.history)

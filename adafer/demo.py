@@ -62,7 +62,7 @@ class DemoSettings:
     backbone: str = "convnet"
     image_size: int = 48
     source_epochs: int = 10
-    epochs: int = 8
+    epochs: int = 5
     batch_size: int = 64
     learning_rate: float = 2e-3
     learning_rate_decay: float = 0.9

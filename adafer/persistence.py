@@ -32,6 +32,8 @@ TENSORS, DESCRIPTION = "model.safetensors", "model.json"
 
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_")
+# a model that is used elsewhere must not write there
+_OF_THIS_MACHINE = ("cache",)
 # limits that keep a wrong file from asking for all the memory
 _MAX_IMAGE_SIZE, _MAX_NAME_LENGTH = 4096, 4096
 _AGAIN = "Save the model again, or take the whole folder from where it was made."
@@ -200,7 +202,11 @@ def _to_json(value: Any) -> Any:
         parameters = value.get_params(deep=False)
         return {
             "class": type(value).__name__,
-            "parameters": {name: _to_json(item) for name, item in parameters.items()},
+            "parameters": {
+                name: _to_json(item)
+                for name, item in parameters.items()
+                if name not in _OF_THIS_MACHINE
+            },
         }
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
 

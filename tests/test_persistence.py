@@ -389,3 +389,13 @@ def test_the_tensors_of_another_model_are_refused(saved, feature_problem, tmp_pa
     shutil.copy(tmp_path / "other" / "model.safetensors", folder)
     with pytest.raises(ValueError, match="belongs to another model"):
         load_model(folder)
+
+
+def test_the_place_of_a_score_cache_does_not_travel_with_a_model(tmp_path):
+    rng = np.random.default_rng(0)
+    extractor = AUExtractor(cache=tmp_path / "aus.sqlite", quantile=0.6)
+    clf = AdaFERClassifier(au_extractor=extractor, epochs=1, device="cpu", random_state=0)
+    clf.fit(rng.normal(size=(20, 3)), np.arange(20) % 2).save(tmp_path / "model")
+    loaded = AdaFERClassifier.load(tmp_path / "model")
+    assert loaded.au_extractor.get_params() == AUExtractor(quantile=0.6).get_params()
+    assert "aus.sqlite" not in (tmp_path / "model" / "model.json").read_text()

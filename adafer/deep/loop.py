@@ -21,7 +21,15 @@ from .backbones import AdaFERNetwork
 from .batches import Feed, augment, shuffled_batches
 from .losses import Margin, classification_loss, triplet_loss
 
-__all__ = ["Adaptation", "Trainer", "infer", "pool_triplets", "resolve_device", "seeded"]
+__all__ = [
+    "Adaptation",
+    "Trainer",
+    "estimate_statistics",
+    "infer",
+    "pool_triplets",
+    "resolve_device",
+    "seeded",
+]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -375,6 +383,43 @@ def _line(row: dict) -> str:
         f"{row['stage']:>6} {row['epoch']:>3} | {losses}{coverage} | "
         f"{row['images_per_second']:.0f} images/s"
     )
+
+
+@torch.no_grad()
+def estimate_statistics(
+    network: AdaFERNetwork, feed: Feed, rows: NDArray, *, batch_size: int = 256
+) -> None:
+    """Set the statistics of batch normalisation to those of the given inputs.
+
+    While the weights still move, the running averages that training leaves
+    behind belong to weights of some steps ago, and predictions by them are a
+    matter of luck. Here each layer gets the average over all the rows' batches
+    under the final weights, without augmentation, as in `predict`.
+
+    Parameters
+    ----------
+    network : AdaFERNetwork
+        On the feed's device; changed in place, left as it is where it has no
+        batch normalisation.
+    feed : Feed
+    rows : ndarray of int64 of shape (n,)
+        Mixed, so that each batch looks like all of them.
+    batch_size : int, default=256
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    network.eval()  # dropout stays off
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average over the batches
+        layer.train()
+    for batch in np.array_split(rows, max(1, -(-len(rows) // batch_size))):
+        network(network.normalize(feed.batch(torch.from_numpy(batch))))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.eval()
 
 
 @torch.no_grad()

@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
 import torch
 
 from adafer.deep.backbones import backbone_names, build_network
+from adafer.deep.batches import Feed
+from adafer.deep.loop import estimate_statistics
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,26 @@ def test_network_without_a_linear_end_is_refused():
 def test_faces_too_small_for_a_network_are_refused():
     with pytest.raises(ValueError, match="cannot take faces of 16 x 16"):
         build_network("vit_b_32", 2, image_size=16)
+
+
+def test_estimated_statistics_are_those_of_the_inputs_under_the_final_weights():
+    torch.manual_seed(0)
+    network = build_network("convnet", 2, image_size=16)
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    feed = Feed([faces], torch.device("cpu"))
+    rows = np.arange(10, 40)
+    estimate_statistics(network, feed, rows, batch_size=64)
+    inputs = network.normalize(feed.batch(torch.arange(10, 40)))
+    convolution, normalisation = network.backbone[0], network.backbone[1]
+    with torch.no_grad():
+        first = convolution(inputs)
+    torch.testing.assert_close(normalisation.running_mean, first.mean((0, 2, 3)))
+    torch.testing.assert_close(normalisation.running_var, first.var((0, 2, 3)))
+    assert normalisation.momentum == 0.1
+    # with all rows in one batch, predictions equal those by batch statistics
+    with torch.no_grad():
+        by_estimate = network(inputs)[1]
+        network.train()
+        by_batch = network(inputs)[1]
+    torch.testing.assert_close(by_estimate, by_batch, rtol=0.05, atol=0.02)
