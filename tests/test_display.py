@@ -59,7 +59,16 @@ def test_pictures_of_each_form_are_drawn(faces, form):
         "list": list(faces),
         "several sizes": [face[: 8 + n] for n, face in enumerate(faces)],
     }[form]
-    PredictionsDisplay.from_predictions(pictures, TRUTH, BEFORE, AFTER).figure_.canvas.draw()
+    black = [np.zeros_like(face) for face in pictures]
+
+    def draw(images):
+        canvas = PredictionsDisplay.from_predictions(images, TRUTH, BEFORE, AFTER).figure_.canvas
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+
+    drawn, without = draw(pictures), draw(black)
+    differs = np.abs(drawn - without).max(axis=2) > 0
+    assert 0.05 < differs.mean() < 0.9  # the faces, and nothing around them
 
 
 def test_bars_show_accuracy_and_recalls():

@@ -242,7 +242,8 @@ def test_an_empty_folder_and_missing_parents_are_fine(feature_problem, tmp_path)
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "new" / "deep" / "model"):
         classifier.save(path)
-        load_model(path)
+        assert names_in(path) == ["model.json", "model.safetensors"]
+        assert load_model(path).classes_.tolist() == classifier.classes_.tolist()
 
 
 @pytest.mark.parametrize("content", ["thesis.txt", "model.json", "model.safetensors"])
