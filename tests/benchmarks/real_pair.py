@@ -172,7 +172,7 @@ def write_results(options, rows, X, X_tgt, au_src, au_tgt, au_seconds, seconds) 
     about = {
         "date": date.today().isoformat(),
         "machine": f"{platform.processor() or platform.machine()}, "
-        f"{torch.get_num_threads()} threads, "
+        f"torch threads: {torch.get_num_threads()}, "
         + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
         "versions": {
             "adafer": adafer.__version__,
