@@ -263,6 +263,9 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    classes_: NDArray
+    network_: AdaFERNetwork
+
     # ------------------------------------------------------------------ fitting
 
     @fit_context(prefer_skip_nested_validation=False)
@@ -312,17 +315,25 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         # what can be wrong is found before pictures are read and scored
         X = self._judge_input(X, "X", reset=True)
-        labels = self._encode_labels(y, len(X))
+        classes, labels = self._encode_labels(y, len(X))
+        self._check_class_counts(classes, labels)
         if X_tgt is not None:
             X_tgt = self._judge_input(X_tgt, "X_tgt", reset=False)
             check_same_kind(X, X_tgt)
-        network = self._network(X, previous, int(rng.integers(2**31)))
+        network = self._network(X, classes, previous, int(rng.integers(2**31)))
 
         source, target = self._read(X, X_tgt, au_src, au_tgt)
-        labels = labels[source.kept]
-        self._check_class_counts(labels)
-        adaptation = None if target is None else self._adaptation(source, labels, target)
+        if len(source.kept) < len(labels):
+            labels = labels[source.kept]
+            self._check_class_counts(classes, labels)
+        adaptation = None
+        if target is not None:
+            adaptation = self._adaptation(source, classes[labels], target)
         self._train(network, source, labels, target, adaptation, rng)
+        # beside network_, so that a fit that fails leaves them together as they were
+        self.classes_ = classes
+        if isinstance(X, Faces):
+            self.image_shape_ = (self.image_size, self.image_size, 3)
         return self
 
     def _judge_input(self, X: Any, name: str, *, reset: bool) -> Faces | NDArray:
@@ -381,7 +392,8 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
         return source, target._replace(au=aligned)
 
-    def _encode_labels(self, y: ArrayLike, n_samples: int) -> NDArray:
+    @staticmethod
+    def _encode_labels(y: ArrayLike, n_samples: int) -> tuple[NDArray, NDArray]:
         if y is None:
             raise ValueError(
                 "AdaFERClassifier requires y to be passed, but the target y is None: give the "
@@ -395,30 +407,29 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
         assert_all_finite(truth, input_name="y")
         check_classification_targets(truth)
-        self.classes_, labels = np.unique(truth, return_inverse=True)
-        return labels.astype(np.int64)
+        classes, labels = np.unique(truth, return_inverse=True)
+        return classes, labels.astype(np.int64)
 
-    def _check_class_counts(self, labels: NDArray) -> None:
-        counts = np.bincount(labels, minlength=len(self.classes_))
-        if len(self.classes_) < 2:
+    @staticmethod
+    def _check_class_counts(classes: NDArray, labels: NDArray) -> None:
+        counts = np.bincount(labels, minlength=len(classes))
+        if len(classes) < 2:
             raise ValueError(
-                f"y has 1 class ({self.classes_[0]!r}); at least two are needed to classify."
+                f"y has 1 class ({classes[0]!r}); at least two are needed to classify."
             )
         if counts.min() < 2:
-            few = {str(c): int(n) for c, n in zip(self.classes_, counts, strict=True) if n < 2}
+            few = {str(c): int(n) for c, n in zip(classes, counts, strict=True) if n < 2}
             raise ValueError(
                 f"Each class needs at least 2 readable source samples; got {few}, 1 sample or "
                 "none. Add pictures of these classes or leave the classes out."
             )
 
-    def _adaptation(
-        self, source: DomainInputs, labels: NDArray, target: DomainInputs
-    ) -> Adaptation:
+    def _adaptation(self, source: DomainInputs, y: NDArray, target: DomainInputs) -> Adaptation:
         """AGA and AGT, before any training: what cannot work fails here."""
         from .deep.loop import Adaptation, pool_triplets
 
         annotator = AUGuidedAnnotator() if self.annotator is None else clone(self.annotator)
-        self.annotator_ = annotator.fit(source.au, self.classes_[labels])
+        self.annotator_ = annotator.fit(source.au, y)
         self.annotation_ = self.annotator_.annotate(target.au)
         self.target_labels_ = self.annotation_.labels
         self.coverage_ = self.annotation_.coverage
@@ -429,7 +440,7 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             near_positives=5 if near else 0,
             thresholds=annotator.thresholds_,
         ).fit(source.au, target.au)
-        trial, self.n_skipped_anchors_ = pool_triplets(miner.draw(0), self.anchors, len(labels))
+        trial, self.n_skipped_anchors_ = pool_triplets(miner.draw(0), self.anchors, len(y))
         if len(trial) == 0:
             raise ValueError(
                 f"No triplet can be formed: all {self.n_skipped_anchors_} anchors lack a sample "
@@ -446,7 +457,11 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         )
 
     def _network(
-        self, X: Faces | NDArray, previous_classes: NDArray | None, seed: int
+        self,
+        X: Faces | NDArray,
+        classes: NDArray,
+        previous_classes: NDArray | None,
+        seed: int,
     ) -> AdaFERNetwork:
         """Make the network, or take that of the last fit."""
         import torch
@@ -457,10 +472,10 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
         resolve_device(self.device)
         if previous_classes is not None:
-            if not np.array_equal(previous_classes, self.classes_):
+            if not np.array_equal(previous_classes, classes):
                 raise ValueError(
                     "warm_start=True goes on with a network of the classes "
-                    f"{previous_classes.tolist()}, but y has {self.classes_.tolist()}. Set "
+                    f"{previous_classes.tolist()}, but y has {classes.tolist()}. Set "
                     "warm_start=False or give the same classes."
                 )
             return self.network_
@@ -472,12 +487,11 @@ class AdaFERClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 std[std < 1e-12] = 1.0
                 return build_network(
                     "mlp",
-                    len(self.classes_),
+                    len(classes),
                     feature_mean=torch.from_numpy(mean.astype(np.float32)),
                     feature_std=torch.from_numpy(std.astype(np.float32)),
                 )
-            self.image_shape_ = (self.image_size, self.image_size, 3)
-            network = build_network(self.backbone, len(self.classes_), image_size=self.image_size)
+            network = build_network(self.backbone, len(classes), image_size=self.image_size)
             if self.weights is not None:
                 self.weights_report_ = load_weights(network, self.weights, self.backbone)
             return network
