@@ -23,7 +23,7 @@ from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
 from .classifier import AdaFERClassifier
 from .datasets import load_facs_faces
-from .display import PredictionsDisplay, RecallDisplay, new_axes
+from .display import PredictionsDisplay, RecallDisplay, new_figure
 
 __all__ = ["DemoSettings", "run_demo"]
 
@@ -270,8 +270,7 @@ def _draw(
     by_class = [rows for rows in by_class if len(rows)]
     n_rows = min(4, *(len(rows) for rows in by_class))
     shown = np.array([rows[:n_rows] for rows in by_class]).T.ravel()
-    figure, ax = new_axes(13.2, 6.8)
-    ax.remove()
+    figure = new_figure(13.2, 6.8)
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     PredictionsDisplay.from_predictions(
         images[shown], y_true[shown], before[shown], after[shown], n_columns=len(by_class), ax=left

@@ -24,7 +24,7 @@ _INK, _QUIET, _LINE = "#1d2430", "#6b7480", "#d9dde3"
 _BARS = ("#b4bcc8", "#2f6fb2", "#e0a030", "#7a5ba8", "#5b9a68")
 
 
-def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> Figure:
     """Make a figure that no global state knows of.
 
     Parameters
@@ -35,7 +35,6 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     Returns
     -------
     figure : matplotlib.figure.Figure
-    ax : matplotlib.axes.Axes
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -43,7 +42,7 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr,call-arg]
     FigureCanvasAgg(figure)
-    return figure, figure.subplots()
+    return figure
 
 
 class PredictionsDisplay:
@@ -147,7 +146,7 @@ class PredictionsDisplay:
         n_columns = min(n_columns, len(self.images))
         n_rows = math.ceil(len(self.images) / n_columns)
         if ax is None:
-            _, ax = new_axes(1.25 * n_columns + 0.2, 1.72 * n_rows + 0.3)
+            ax = new_figure(1.25 * n_columns + 0.2, 1.72 * n_rows + 0.3).subplots()
         for place, labels in enumerate(zip(self.y_true, self.before, self.after, strict=True)):
             row, column = divmod(place, n_columns)
             self._draw_face(ax, self.images[place], column * _CELL, row * _CELL_HEIGHT, *labels)
@@ -289,7 +288,7 @@ class RecallDisplay:
         """
         n_groups, n_bars = len(self.labels) + 1, len(self.recalls)
         if ax is None:
-            _, ax = new_axes(5.2, 0.32 * n_groups * max(n_bars, 2) * 0.75 + 1.0)
+            ax = new_figure(5.2, 0.32 * n_groups * max(n_bars, 2) * 0.75 + 1.0).subplots()
         # the accuracy stands apart, above the classes
         places = np.concatenate([[0], np.arange(1, n_groups) + 0.35])
         height = 0.8 / n_bars

@@ -32,10 +32,9 @@ def main(source: str, target: str, model: str) -> None:
 
     print(f"{clf.coverage_:.0%} of the target faces share their AUs with a source face.")
     print(f"{len(clf.skipped_['X_tgt'])} target pictures could not be read.")
-    readable = load_image_paths(target)
     skipped = {path for _, path, _ in clf.skipped_["X_tgt"]}
     names, counts = np.unique(
-        clf.predict([path for path in readable if str(path) not in skipped]), return_counts=True
+        clf.predict([path for path in unlabelled if str(path) not in skipped]), return_counts=True
     )
     print("Predicted:", dict(zip(names.tolist(), counts.tolist(), strict=True)))
     clf.save(model)

@@ -27,8 +27,8 @@ import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from sklearn.model_selection import train_test_split
 
-import adafer
 from adafer import AdaFERClassifier, AUExtractor, AUGuidedAnnotator
+from adafer._versions import versions
 from adafer.datasets import load_image_folder
 from adafer.faces import read_faces
 
@@ -104,15 +104,11 @@ def run_seed(seed, options, X, y, X_tgt, truth, au_src, au_tgt) -> list[dict]:
         annotator = AUGuidedAnnotator(**settings).fit(au_src, y)
         found = annotator.annotate(au_tgt[adapted_to])
         about = {"coverage": found.coverage, "labelled": found.labelled_share}
-        known = ~np.isnan(au_tgt).any(axis=1)
-        prior = annotator.classes_[annotator.class_prior_.argmax()]
-
-        def query(part, annotator=annotator, known=known, prior=prior):
-            predicted = np.full(len(part), prior, dtype=object)
-            predicted[known[part]] = annotator.predict(au_tgt[part][known[part]])
-            return predicted.astype(str)
-
-        add(f"AUs alone, {name} matching", query, dict(about))
+        add(
+            f"AUs alone, {name} matching",
+            lambda part, annotator=annotator: annotator.predict(au_tgt[part]),
+            dict(about),
+        )
         if name not in options.matching:
             continue
         clf = deepcopy(source).set_params(source_epochs=0, annotator=AUGuidedAnnotator(**settings))
@@ -166,7 +162,6 @@ def interval(values: list[float]) -> str:
 def write_results(options, rows, X, X_tgt, au_src, au_tgt, au_seconds, seconds) -> None:
     """Write JSON and Markdown after each seed, so that a stop loses nothing."""
     import faiss
-    import sklearn
     import torch
 
     about = {
@@ -174,14 +169,7 @@ def write_results(options, rows, X, X_tgt, au_src, au_tgt, au_seconds, seconds) 
         "machine": f"{platform.processor() or platform.machine()}, "
         f"torch threads: {torch.get_num_threads()}, "
         + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
-        "versions": {
-            "adafer": adafer.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "scikit-learn": sklearn.__version__,
-            "numpy": np.__version__,
-            "faiss": faiss.__version__,
-        },
+        "versions": versions() | {"faiss": faiss.__version__},
         "options": {k: v for k, v in vars(options).items() if not isinstance(v, Path)},
         "n_source": len(X),
         "n_target": len(X_tgt),
