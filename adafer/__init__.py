@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from .alignment import FaceAligner
     from .annotation import AUGuidedAnnotator
     from .aus import AUExtractor
+    from .baselines import (
+        AUInputClassifier,
+        AUQueryClassifier,
+        PseudoLabelClassifier,
+        SourceOnlyClassifier,
+    )
     from .classifier import AdaFERClassifier
     from .domains import as_target
     from .triplets import TripletMiner
@@ -22,8 +28,12 @@ if TYPE_CHECKING:
 _EXPORTS = {
     "AUExtractor": "adafer.aus",
     "AUGuidedAnnotator": "adafer.annotation",
+    "AUInputClassifier": "adafer.baselines",
+    "AUQueryClassifier": "adafer.baselines",
     "AdaFERClassifier": "adafer.classifier",
     "FaceAligner": "adafer.alignment",
+    "PseudoLabelClassifier": "adafer.baselines",
+    "SourceOnlyClassifier": "adafer.baselines",
     "TripletMiner": "adafer.triplets",
     "as_target": "adafer.domains",
 }
@@ -32,8 +42,12 @@ _MODULES = ("aus", "datasets", "deep", "display", "faces", "matching", "persiste
 __all__ = [
     "AUExtractor",
     "AUGuidedAnnotator",
+    "AUInputClassifier",
+    "AUQueryClassifier",
     "AdaFERClassifier",
     "FaceAligner",
+    "PseudoLabelClassifier",
+    "SourceOnlyClassifier",
     "TripletMiner",
     "__version__",
     "as_target",

@@ -6,8 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +16,50 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
+from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder, new_folder, sha256
+from ._network_classifier import NetworkClassifier
+from ._saved_network import (
+    AGAIN,
+    DESCRIPTION,
+    MAX_IMAGE_SIZE,
+    check_fitted_network,
+    check_tensors,
+    describe_network,
+    describe_preprocessing,
+    dtype_name,
+    is_channels_last,
+    restore_arrays,
+    restore_network,
+)
 from ._versions import versions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
-from .classifier import AdaFERClassifier
-
-if TYPE_CHECKING:
-    from .deep.backbones import AdaFERNetwork
 
 __all__ = ["check_model_path", "load_model", "save_model"]
 
 FORMAT = "adafer-model"
 FORMAT_VERSION = 1
-TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+TENSORS = "model.safetensors"
 
+# classifiers that can be saved -> module that defines them
+_CLASSIFIERS = {
+    "AUInputClassifier": "adafer.baselines",
+    "AUQueryClassifier": "adafer.baselines",
+    "AdaFERClassifier": "adafer.classifier",
+    "PseudoLabelClassifier": "adafer.baselines",
+    "SourceOnlyClassifier": "adafer.baselines",
+}
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_")
 # a model that is used elsewhere must not write there
 _OF_THIS_MACHINE = ("cache",)
-# limits that keep a wrong file from asking for all the memory
-_MAX_IMAGE_SIZE, _MAX_NAME_LENGTH = 4096, 4096
-_AGAIN = "Save the model again, or take the whole folder from where it was made."
+# a limit that keeps a wrong file from asking for all the memory
+_MAX_NAME_LENGTH = 4096
+
+# names under which adafer.aus._network_files reads them
+_AGAIN, _MAX_IMAGE_SIZE = AGAIN, MAX_IMAGE_SIZE
+_check_tensors, _dtype_name, _is_channels_last = check_tensors, dtype_name, is_channels_last
 
 
 def check_model_path(path: str | os.PathLike[str]) -> Path:
@@ -87,18 +110,20 @@ def _is_model(folder: Path) -> bool:
 # ---------------------------------------------------------------------- saving
 
 
-def save_model(classifier: AdaFERClassifier, path: str | os.PathLike[str]) -> None:
+def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> None:
     """Write a fitted classifier as a folder of two files.
 
     ``model.safetensors`` holds the network's tensors, its input scaling
-    included; ``model.json`` holds classes, parameters, AU names and thresholds,
-    history and versions, to be read by people too. A `random_state` that is no
-    number, and an annotator or extractor of a class unknown to adafer, are left
-    out. The data of the fit (pictures, AU scores, target labels) are not stored.
+    included (of an AUQueryClassifier: the source's AU codes with their label
+    counts, and with ``backoff="near"`` its AU scores and labels);
+    ``model.json`` holds classes, parameters, AU names and thresholds, history
+    and versions, to be read by people too. A `random_state` that is no number,
+    and an annotator or extractor of a class unknown to adafer, are left out.
+    The data of the fit (pictures, AU scores, target labels) are not stored.
 
     Parameters
     ----------
-    classifier : AdaFERClassifier
+    classifier : AdaFERClassifier, or one of `adafer.baselines`
         Fitted.
     path : path
         The folder; an earlier model there is replaced once the new one is
@@ -130,20 +155,22 @@ def save_model(classifier: AdaFERClassifier, path: str | os.PathLike[str]) -> No
     """
     from safetensors.torch import save_file
 
-    if type(classifier) is not AdaFERClassifier:
+    name = type(classifier).__name__
+    if name not in _CLASSIFIERS or _class(name) is not type(classifier):
         raise ValueError(
-            f"Only AdaFERClassifier is saved in this way; got {type(classifier).__name__}."
+            f"Only classifiers of adafer are saved in this way, {', '.join(_CLASSIFIERS)}; got "
+            f"{name}."
         )
-    check_is_fitted(classifier, "network_")
+    check_is_fitted(classifier, "classes_")
     path = check_model_path(path)
     description = _describe(classifier)
-    state = classifier.network_.state_dict()
-    _check_tensors(
-        {name: (tuple(tensor.shape), _dtype_name(tensor.dtype)) for name, tensor in state.items()},
-        _build(description["network"], len(classifier.classes_)),
-        "The fitted network",
-        "backbone was changed after fit: set it back before saving.",
-    )
+    if isinstance(classifier, NetworkClassifier):
+        check_fitted_network(classifier, description["network"])
+        state = classifier.network_.state_dict()
+    else:
+        import torch
+
+        state = {name: torch.from_numpy(array) for name, array in classifier._arrays().items()}
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         save_file(tensors, folder / TENSORS, metadata={"format": FORMAT})
@@ -152,7 +179,11 @@ def save_model(classifier: AdaFERClassifier, path: str | os.PathLike[str]) -> No
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
-def _describe(classifier: AdaFERClassifier) -> dict[str, Any]:
+def _class(name: str) -> type[DomainClassifier]:
+    return getattr(import_module(_CLASSIFIERS[name]), name)
+
+
+def _describe(classifier: DomainClassifier) -> dict[str, Any]:
     parameters, left_out = {}, []
     for name, value in classifier.get_params(deep=False).items():
         try:
@@ -160,17 +191,17 @@ def _describe(classifier: AdaFERClassifier) -> dict[str, Any]:
         except TypeError:
             left_out.append(name)
     annotator = getattr(classifier, "annotator_", None)
-    names = getattr(classifier, "au_names_", None)
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "class": type(classifier).__name__,
         "versions": versions(),
         "classes": _describe_classes(classifier.classes_),
-        "network": _describe_network(classifier),
-        "preprocessing": _describe_preprocessing(classifier),
+        "network": describe_network(classifier),
+        "preprocessing": describe_preprocessing(classifier),
         "action_units": {
-            "names": names,
+            "used": hasattr(classifier, "au_names_"),
+            "names": getattr(classifier, "au_names_", None),
             "thresholds": None if annotator is None else annotator.thresholds_.tolist(),
         },
         "parameters": parameters,
@@ -181,7 +212,8 @@ def _describe(classifier: AdaFERClassifier) -> dict[str, Any]:
             if hasattr(classifier, name)
         },
         "history": [
-            {key: _to_json(value) for key, value in row.items()} for row in classifier.history_
+            {key: _to_json(value) for key, value in row.items()}
+            for row in getattr(classifier, "history_", [])
         ],
     }
 
@@ -222,50 +254,10 @@ def _describe_classes(classes: NDArray) -> dict[str, Any]:
     return {"dtype": "object" if classes.dtype == object else classes.dtype.str, "values": values}
 
 
-def _describe_network(classifier: AdaFERClassifier) -> dict[str, Any]:
-    network = classifier.network_
-    features = hasattr(classifier, "n_features_in_")
-    return {
-        "inputs": "features" if features else "faces",
-        "backbone": "mlp" if features else classifier.backbone,
-        "image_size": None if features else classifier.image_shape_[0],
-        "n_features_in": int(classifier.n_features_in_) if features else None,
-        "feature_names_in": [str(name) for name in classifier.feature_names_in_]
-        if hasattr(classifier, "feature_names_in_")
-        else None,
-        "channels_last": any(_is_channels_last(tensor) for tensor in network.parameters()),
-    }
-
-
-def _is_channels_last(tensor: Any) -> bool:
-    import torch
-
-    return (
-        tensor.ndim == 4
-        and tensor.is_contiguous(memory_format=torch.channels_last)
-        and not tensor.is_contiguous()
-    )
-
-
-def _describe_preprocessing(classifier: AdaFERClassifier) -> dict[str, Any]:
-    """Tell people and other programs what becomes of an input before the first layer."""
-    if hasattr(classifier, "n_features_in_"):
-        return {"normalize": "(input - mean) / std, tensors of model.safetensors"}
-    network = classifier.network_
-    return {
-        "channels": "RGB",
-        "resize": list(classifier.image_shape_[:2]),
-        "resampling": "bilinear, antialiased",
-        "scale": "divide by 255",
-        "mean": network.mean.flatten().tolist(),
-        "std": network.std.flatten().tolist(),
-    }
-
-
 # --------------------------------------------------------------------- loading
 
 
-def load_model(path: str | os.PathLike[str]) -> AdaFERClassifier:
+def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
     """Read a classifier written by `save_model`; no pickled code is run.
 
     Parameters
@@ -275,8 +267,9 @@ def load_model(path: str | os.PathLike[str]) -> AdaFERClassifier:
 
     Returns
     -------
-    classifier : AdaFERClassifier
-        Predicts as the saved one does, on the CPU to the bit. Of the fitted
+    classifier : AdaFERClassifier, or one of `adafer.baselines`
+        Of the class that was saved. Predicts as the saved one does, on the CPU
+        to the bit. Of the fitted
         attributes it has `classes_`, `network_`, `history_`, `n_iter_`,
         `n_features_in_` or `image_shape_`, and after a fit with target data
         `coverage_`, `margin_`, `n_skipped_anchors_`, `au_names_` and
@@ -307,7 +300,7 @@ def load_model(path: str | os.PathLike[str]) -> AdaFERClassifier:
     missing = [name for name in (DESCRIPTION, TENSORS) if not (folder / name).is_file()]
     if missing:
         raise ValueError(
-            f"{str(folder)!r} is no complete model: {' and '.join(missing)} is missing. {_AGAIN}"
+            f"{str(folder)!r} is no complete model: {' and '.join(missing)} is missing. {AGAIN}"
         )
     description = _read_description(folder / DESCRIPTION)
     try:
@@ -315,7 +308,7 @@ def load_model(path: str | os.PathLike[str]) -> AdaFERClassifier:
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{folder / DESCRIPTION} has a wrong or missing entry "
-            f"({type(error).__name__}: {error}). {_AGAIN}"
+            f"({type(error).__name__}: {error}). {AGAIN}"
         ) from error
 
 
@@ -323,7 +316,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({error}). {_AGAIN}") from error
+        raise ValueError(f"{path} is not JSON ({error}). {AGAIN}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         got = repr(found.get("format")) if isinstance(found, dict) else type(found).__name__
         raise ValueError(
@@ -335,32 +328,36 @@ def _read_description(path: Path) -> dict[str, Any]:
             f"reads version {FORMAT_VERSION}. Use the adafer that saved it "
             f"({dict(found.get('versions') or {}).get('adafer', 'unknown')}), or a newer one."
         )
-    if found.get("class") != AdaFERClassifier.__name__:
+    if found.get("class") not in _CLASSIFIERS:
         raise ValueError(
-            f"{path} describes a {found.get('class')!r}; expected {AdaFERClassifier.__name__!r}."
+            f"{path} describes a {found.get('class')!r}; expected one of {sorted(_CLASSIFIERS)}."
         )
     return found
 
 
-def _restore(tensors: Path, description: Mapping[str, Any]) -> AdaFERClassifier:
+def _restore(tensors: Path, description: Mapping[str, Any]) -> DomainClassifier:
     classes = _restore_classes(description["classes"])
-    classifier = _restore_parameters(description["parameters"])
-    network = description["network"]
-    classifier.network_ = _restore_network(tensors, network, len(classes), description["sha256"])
+    classifier = _restore_parameters(_class(description["class"]), description["parameters"])
+    network, digest = description["network"], description["sha256"]
+    if isinstance(classifier, NetworkClassifier):
+        classifier.network_ = restore_network(tensors, network, len(classes), digest)
+        classifier.history_ = [dict(row) for row in description["history"]]
+        if network["inputs"] == "faces":
+            classifier.image_shape_ = (network["image_size"], network["image_size"], 3)
     classifier.classes_ = classes
     if network["inputs"] == "features":
         classifier.n_features_in_ = network["n_features_in"]
         if network["feature_names_in"] is not None:
             classifier.feature_names_in_ = np.array(network["feature_names_in"], dtype=object)
-    else:
-        classifier.image_shape_ = (network["image_size"], network["image_size"], 3)
-    classifier.history_ = [dict(row) for row in description["history"]]
     for name in _RESULTS:
         if name in description["results"]:
             setattr(classifier, name, description["results"][name])
     units = description["action_units"]
-    if units["thresholds"] is not None:
+    if units.get("used", units["thresholds"] is not None):
         classifier.au_names_ = units["names"]
+    if not isinstance(classifier, NetworkClassifier):
+        classifier._set_arrays(restore_arrays(tensors, digest))
+    elif units["thresholds"] is not None:
         classifier.au_thresholds_ = np.array(units["thresholds"], dtype=np.float64)
     return classifier
 
@@ -376,27 +373,28 @@ def _restore_classes(stored: Mapping[str, Any]) -> NDArray:
         or not all(isinstance(value, wanted) for value in values)
         or length > _MAX_NAME_LENGTH
     ):
-        raise ValueError(
-            f"{DESCRIPTION} has classes of dtype {dtype} that cannot be read. {_AGAIN}"
-        )
+        raise ValueError(f"{DESCRIPTION} has classes of dtype {dtype} that cannot be read. {AGAIN}")
     classes = np.array(values, dtype=dtype)
     if len(values) < 2 or classes.tolist() != values or len(np.unique(classes)) != len(values):
         raise ValueError(
             f"{DESCRIPTION} has the classes {values}; expected at least 2, all different, that "
-            f"fit into {dtype}. {_AGAIN}"
+            f"fit into {dtype}. {AGAIN}"
         )
     return classes
 
 
-def _restore_parameters(stored: Mapping[str, Any]) -> AdaFERClassifier:
+def _restore_parameters(
+    kind: type[DomainClassifier], stored: Mapping[str, Any]
+) -> DomainClassifier:
     parameters = {name: _from_json(value, name) for name, value in stored.items()}
-    classifier = _make(AdaFERClassifier, parameters)
-    try:
-        from .deep.loop import resolve_device
+    classifier = _make(kind, parameters)
+    if isinstance(classifier, NetworkClassifier):
+        from .deep.device import resolve_device
 
-        resolve_device(classifier.device)
-    except ValueError:
-        classifier.device = "auto"
+        try:
+            resolve_device(classifier.device)
+        except ValueError:
+            classifier.device = "auto"
     return classifier
 
 
@@ -407,7 +405,7 @@ def _from_json(value: Any, name: str) -> Any:
         if value["class"] not in _PARTS:
             raise ValueError(
                 f"{DESCRIPTION} has {name}={value['class']!r}; expected one of {sorted(_PARTS)}. "
-                f"{_AGAIN}"
+                f"{AGAIN}"
             )
         parameters = {key: _from_json(item, key) for key, item in value["parameters"].items()}
         return _make(_PARTS[value["class"]], parameters)
@@ -422,97 +420,3 @@ def _make(kind: Any, parameters: dict[str, Any]) -> Any:
             f"know: {', '.join(unknown)}. Use the adafer version named in {DESCRIPTION}."
         )
     return kind(**parameters)
-
-
-def _restore_network(
-    path: Path, stored: Mapping[str, Any], n_classes: int, digest: str
-) -> AdaFERNetwork:
-    """Judge shapes by the file's header, build the network, and only then read tensors."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
-
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            found = {
-                name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()
-            }
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no complete safetensors file ({error}). {_AGAIN}") from error
-    _check_before_building(path, stored, n_classes, found)
-    network = _build(stored, n_classes)
-    _check_tensors(found, network, str(path), _AGAIN)
-    if sha256(path) != digest:
-        raise ValueError(
-            f"{path} is damaged or belongs to another model: its SHA-256 is not the one in "
-            f"{DESCRIPTION}. {_AGAIN}"
-        )
-    network.load_state_dict(load_file(path))
-    if stored["channels_last"]:
-        # another memory layout would sum in another order
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval()
-
-
-def _check_before_building(
-    path: Path, stored: Mapping[str, Any], n_classes: int, found: Mapping[str, tuple]
-) -> None:
-    """Refuse sizes that the file does not back, before memory is asked for them."""
-    n_inputs, size = stored["n_features_in"], stored["image_size"]
-    faces = stored["inputs"] == "faces"
-    if faces and not (isinstance(size, int) and 16 <= size <= _MAX_IMAGE_SIZE):
-        raise ValueError(
-            f"{DESCRIPTION} has image_size {size!r}; expected 16 to {_MAX_IMAGE_SIZE}. {_AGAIN}"
-        )
-    expected = {"mean": (3, 1, 1) if faces else (n_inputs,), "classifier.bias": (n_classes,)}
-    for name, shape in expected.items():
-        if name not in found or found[name][0] != shape:
-            got = f"shape {found[name][0]}" if name in found else "none"
-            raise ValueError(f"{path}: tensor {name!r}: got {got}, expected {shape}. {_AGAIN}")
-
-
-def _build(stored: Mapping[str, Any], n_classes: int) -> AdaFERNetwork:
-    """Make the network without touching the caller's random state."""
-    import torch
-
-    from .deep.backbones import build_network
-
-    with torch.random.fork_rng(devices=[]):
-        if stored["inputs"] == "features":
-            n_inputs = stored["n_features_in"]
-            return build_network(
-                "mlp",
-                n_classes,
-                feature_mean=torch.zeros(n_inputs),
-                feature_std=torch.ones(n_inputs),
-            )
-        return build_network(stored["backbone"], n_classes, image_size=stored["image_size"])
-
-
-def _check_tensors(
-    found: Mapping[str, tuple], network: AdaFERNetwork, where: str, advice: str
-) -> None:
-    expected = {
-        name: (tuple(tensor.shape), _dtype_name(tensor.dtype))
-        for name, tensor in network.state_dict().items()
-    }
-    missing = sorted(set(expected) - set(found))
-    extra = sorted(set(found) - set(expected))
-    if missing or extra:
-        raise ValueError(
-            f"{where} does not fit the network: it lacks {missing[:3] or 'no tensor'} and adds "
-            f"{extra[:3] or 'none'} ({len(missing)} and {len(extra)} in all). {advice}"
-        )
-    for name, (shape, dtype) in expected.items():
-        if found[name] != (shape, dtype):
-            raise ValueError(
-                f"{where} does not fit the network: tensor {name!r} has shape {found[name][0]} of "
-                f"{found[name][1]}, expected {shape} of {dtype}. {advice}"
-            )
-
-
-def _dtype_name(dtype: Any) -> str:
-    """Name of a torch type as safetensors writes it."""
-    names = {"torch.float32": "F32", "torch.int64": "I64", "torch.float64": "F64"}
-    return names.get(str(dtype), str(dtype))

@@ -427,6 +427,13 @@ def test_au_scores_without_information_are_refused(feature_problem):
         )
 
 
+def test_a_class_without_any_face_is_refused_before_training(feature_problem):
+    p = feature_problem
+    au_src = np.where(p["y"][:, None] == "joy", np.nan, p["au_src"])
+    with pytest.raises(ValueError, match=r"No source picture of the classes \['joy'\]"):
+        small().fit(p["X"], p["y"], p["X_tgt"], au_src=au_src, au_tgt=p["au_tgt"])
+
+
 def test_au_tables_of_other_au_sets_are_refused(feature_problem):
     p = feature_problem
     names = ["AU01", "AU02", "AU04", "AU12"]

@@ -1,12 +1,11 @@
-"""The two training stages and inference."""
+"""The two training stages."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,75 +17,22 @@ from tqdm.auto import tqdm
 from ..inheritance import TargetAnnotation
 from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
-from .batches import Feed, augment, shuffled_batches
+from .batches import Feed, shuffled_batches
+from .device import resolve_device, resolve_precision, seeded
+from .inference import estimate_statistics, forward, infer
 from .losses import Margin, classification_loss, triplet_loss
 
 __all__ = [
     "Adaptation",
+    "JointBatch",
     "Trainer",
     "estimate_statistics",
     "infer",
+    "mixed_rows",
     "pool_triplets",
     "resolve_device",
     "seeded",
 ]
-
-
-def resolve_device(device: str) -> torch.device:
-    """Turn a device name into a device that is there.
-
-    Parameters
-    ----------
-    device : str
-        "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", "mps".
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If there is no such device on this machine.
-    """
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0)
-        return torch.device("cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device={device!r} is not known. Expected 'auto', 'cpu', 'cuda', 'cuda:0' or 'mps'."
-        ) from error
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (found.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(found.type, False):
-        raise ValueError(f"device={device!r} is not on this machine. Use device='auto' or 'cpu'.")
-    return torch.device("cuda", 0) if device == "cuda" else found
-
-
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """Choose bf16 where the hardware computes it; emulated bf16 is far slower than fp32."""
-    if precision != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed"}[precision]
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16-mixed"
-    if device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
-        return "bf16-mixed"
-    return "32-true"
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch inside, and leave the caller's random state as it was outside."""
-    devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
 
 
 @dataclass(frozen=True)
@@ -140,6 +86,61 @@ def pool_triplets(drawn: tuple[Triplets, ...], anchors: str, n_source: int) -> t
     return np.concatenate(parts), sum(triplets.n_skipped for triplets in drawn)
 
 
+def mixed_rows(n_source: int, n_target: int, rng: np.random.Generator) -> NDArray:
+    """Each row with two rows of the other domain, drawn uniformly.
+
+    Batches of them have as many pictures, and the same mix of domains, as those
+    of AdaFER's triplets, but look at no AU.
+
+    Parameters
+    ----------
+    n_source, n_target : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    rows : ndarray of int64 of shape (n_source + n_target, 3)
+        In the pooled order, source first and then target.
+    """
+    others_of_source = n_source + rng.integers(n_target, size=(n_source, 2))
+    others_of_target = rng.integers(n_source, size=(n_target, 2))
+    others = np.concatenate([others_of_source, others_of_target])
+    return np.column_stack([np.arange(n_source + n_target), others])
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """What an objective sees of one joint step: both domains after the forward pass.
+
+    Attributes
+    ----------
+    rows : Tensor of int64 of shape (n,)
+        Rows of the feed, source first in it; a row may occur more than once.
+    is_source : Tensor of bool of shape (n,)
+    labels : Tensor of int64 of shape (n,)
+        Class indices of source rows, -1 on target rows.
+    features : Tensor of float32 of shape (n, n_features)
+        L2-normalised.
+    logits : Tensor of float32 of shape (n, n_classes)
+    progress : float
+        Share of the stage that is done, in [0, 1).
+    """
+
+    rows: Tensor
+    is_source: Tensor
+    labels: Tensor
+    features: Tensor
+    logits: Tensor
+    progress: float
+
+    def source_loss(self) -> Tensor:
+        """Cross-entropy, mean over the source rows."""
+        total = nn.functional.cross_entropy(
+            self.logits, self.labels, ignore_index=-1, reduction="sum"
+        )
+        return total / self.is_source.sum().clamp_min(1)
+
+
 class Trainer:
     """Runs the source stage and the joint stage on one network.
 
@@ -147,7 +148,8 @@ class Trainer:
     ----------
     network : AdaFERNetwork
         Trained in place.
-    margin : Margin
+    margin : Margin or None, default=None
+        Margin of AdaFER's triplet loss.
     device : torch.device
     precision : {"auto", "fp32", "bf16"}
     batch_size : int
@@ -165,7 +167,7 @@ class Trainer:
     def __init__(
         self,
         network: AdaFERNetwork,
-        margin: Margin,
+        margin: Margin | None = None,
         *,
         device: torch.device,
         precision: str,
@@ -212,7 +214,7 @@ class Trainer:
         n_source = len(labels)
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
-            _, logits = model(self._inputs(feed, rows))
+            _, logits = self._forward(model, feed, rows)
             loss = nn.functional.cross_entropy(logits.float(), truth[torch.from_numpy(rows)])
             return {"loss": loss}
 
@@ -220,8 +222,118 @@ class Trainer:
             batches = list(shuffled_batches(n_source, self.batch_size, self.rng))
             self._epoch("source", epoch, model, optimizer, batches, step, 1, {})
 
+    def fit_jointly(
+        self,
+        feed: Feed,
+        labels: NDArray,
+        objective: Callable[[JointBatch], dict[str, Tensor]],
+        epochs: int,
+        *,
+        draw: Callable[[], tuple[NDArray, dict]] | None = None,
+        modules: Sequence[nn.Module] = (),
+        decayed: bool = True,
+    ) -> None:
+        """Joint stage of any method: an objective on batches of both domains.
+
+        Parameters
+        ----------
+        feed : Feed
+            Source rows first, then target rows.
+        labels : ndarray of int64 of shape (n_source,)
+        objective : callable
+            Gets a `JointBatch`, gives the terms to be noted in the history;
+            "loss" is minimised.
+        epochs : int
+        draw : callable, optional
+            Called before each epoch: rows of shape (n, 3), three pictures of
+            the feed that stay in one batch, and what else to note in the
+            history. By default `mixed_rows`.
+        modules : sequence of torch.nn.Module, optional
+            Trained beside the network, such as a domain discriminator.
+        decayed : bool, default=True
+            Whether the weight decay holds for `modules`, too.
+        """
+        n_source, n_all = len(labels), len(feed)
+        truth = torch.full((n_all,), -1, dtype=torch.int64)
+        truth[:n_source] = torch.from_numpy(labels)
+        truth = truth.to(self.device)
+        n_done, n_steps = 0, 1
+
+        def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
+            nonlocal n_done
+            # one forward pass for anchors, positives and negatives
+            rows = rows.T.ravel()
+            features, logits = self._forward(model, feed, rows)
+            at = torch.from_numpy(rows).to(self.device)
+            n_done += 1
+            return objective(
+                JointBatch(
+                    rows=at,
+                    is_source=at < n_source,
+                    labels=truth[at],
+                    features=features.float(),
+                    logits=logits.float(),
+                    progress=(n_done - 1) / n_steps,
+                )
+            )
+
+        for epoch, model, optimizer in self._epochs("joint", epochs, modules, decayed):
+            known: dict = {}
+            if draw is None:
+                drawn = mixed_rows(n_source, n_all - n_source, self.rng)
+            else:
+                drawn, known = draw()
+            batches = [
+                drawn[rows] for rows in shuffled_batches(len(drawn), self.batch_size, self.rng)
+            ]
+            # an estimate where the number of rows differs between epochs
+            n_steps = n_done + (epochs - epoch) * len(batches)
+            self._epoch("joint", epoch, model, optimizer, batches, step, 3, known)
+
+    def fit_pseudo_labels(
+        self,
+        feed: Feed,
+        labels: NDArray,
+        target_labels: NDArray,
+        epochs: int,
+        *,
+        soft: bool,
+        beta: float,
+    ) -> None:
+        """Joint stage on given target labels: Equation 3 with them, no triplets.
+
+        Parameters
+        ----------
+        feed : Feed
+            Source rows first, then target rows.
+        labels : ndarray of int64 of shape (n_source,)
+        target_labels : ndarray of float of shape (n_targets, n_classes)
+            Rows sum to 1.
+        epochs : int
+        soft : bool
+            KL(labels || predictions) if true, else cross-entropy.
+        beta : float
+            Weight of the target's term.
+        """
+        n_source = len(labels)
+        scheme = "t-soft" if soft else "t-hard"
+        table = torch.from_numpy(target_labels).float().to(self.device)
+
+        def objective(batch: JointBatch) -> dict[str, Tensor]:
+            loss, terms = classification_loss(
+                batch.logits,
+                batch.is_source,
+                batch.labels,
+                {scheme: table[(batch.rows - n_source).clamp_min(0)]},
+                torch.ones_like(batch.rows, dtype=torch.float32),
+                beta,
+            )
+            return {"loss": loss, "loss_source": terms["source"], "loss_target": terms[scheme]}
+
+        self.fit_jointly(feed, labels, objective, epochs)
+
     def fit_joint(self, feed: Feed, labels: NDArray, adaptation: Adaptation, epochs: int) -> None:
-        """Joint stage: Equation 3 on all pictures and Equation 4 on the triplets.
+        """Joint stage of AdaFER: Equation 3 on all pictures, Equation 4 on the triplets.
 
         Parameters
         ----------
@@ -231,40 +343,16 @@ class Trainer:
         adaptation : Adaptation
         epochs : int
         """
+        assert self.margin is not None
+        margin = self.margin
         n_source, n_all = len(labels), len(feed)
         annotation, n_classes = adaptation.annotation, len(adaptation.annotation.classes)
-        truth = torch.full((n_all,), -1, dtype=torch.int64)
-        truth[:n_source] = torch.from_numpy(labels)
-        truth = truth.to(self.device)
         weights = torch.zeros(n_all)
         weights[n_source:] = torch.from_numpy(annotation.weights)
         weights = weights.to(self.device)
         pseudo: dict[str, Tensor] = {}
 
-        def step(model: nn.Module, triplets: NDArray) -> dict[str, Tensor]:
-            # one forward pass for anchors, positives and negatives
-            rows = triplets.T.ravel()
-            features, logits = model(self._inputs(feed, rows))
-            at = torch.from_numpy(rows).to(self.device)
-            loss, terms = classification_loss(
-                logits.float(),
-                at < n_source,
-                truth[at],
-                {scheme: table[at] for scheme, table in pseudo.items()},
-                weights[at],
-                adaptation.beta,
-            )
-            found = {f"loss_{name}": term for name, term in terms.items()}
-            if adaptation.epsilon > 0:
-                anchor, positive, negative = features.float().chunk(3)
-                margin = self.margin()
-                found["loss_triplet"], found["triplets_active"] = triplet_loss(
-                    anchor, positive, negative, margin
-                )
-                loss = loss + adaptation.epsilon * found["loss_triplet"] + self.margin.penalty()
-            return {"loss": loss, **found}
-
-        for epoch, model, optimizer in self._epochs("joint", epochs):
+        def draw() -> tuple[NDArray, dict]:
             for scheme in adaptation.schemes if adaptation.beta > 0 else ():
                 table = torch.zeros(n_all, n_classes)
                 table[n_source:] = torch.from_numpy(
@@ -274,37 +362,54 @@ class Trainer:
             triplets, n_skipped = pool_triplets(
                 adaptation.miner.draw(self.rng), adaptation.miner.anchors, n_source
             )
-            batches = [
-                triplets[rows]
-                for rows in shuffled_batches(len(triplets), self.batch_size, self.rng)
-            ]
-            known = {
+            return triplets, {
                 "coverage": annotation.coverage,
                 "labelled_share": annotation.labelled_share,
                 "n_triplets": len(triplets),
                 "n_skipped_anchors": n_skipped,
             }
-            self._epoch("joint", epoch, model, optimizer, batches, step, 3, known)
+
+        def objective(batch: JointBatch) -> dict[str, Tensor]:
+            loss, terms = classification_loss(
+                batch.logits,
+                batch.is_source,
+                batch.labels,
+                {scheme: table[batch.rows] for scheme, table in pseudo.items()},
+                weights[batch.rows],
+                adaptation.beta,
+            )
+            found = {f"loss_{name}": term for name, term in terms.items()}
+            if adaptation.epsilon > 0:
+                anchor, positive, negative = batch.features.chunk(3)
+                found["loss_triplet"], found["triplets_active"] = triplet_loss(
+                    anchor, positive, negative, margin()
+                )
+                loss = loss + adaptation.epsilon * found["loss_triplet"] + margin.penalty()
+            return {"loss": loss, **found}
+
+        modules = [margin] if margin.learnable else []
+        self.fit_jointly(feed, labels, objective, epochs, draw=draw, modules=modules, decayed=False)
 
     # ------------------------------------------------------------------ parts
 
-    def _inputs(self, feed: Feed, rows: NDArray) -> Tensor:
-        batch = self.network.normalize(feed.batch(torch.from_numpy(rows)))
-        if feed.is_faces and self.augmented:
-            batch = augment(batch, self._generator)
-        return batch
+    def _forward(self, model: nn.Module, feed: Feed, rows: NDArray) -> tuple[Tensor, Tensor]:
+        generator = self._generator if self.augmented else None
+        return forward(model, self.network, feed, torch.from_numpy(rows), generator)
 
     def _epochs(
-        self, stage: str, epochs: int
+        self, stage: str, epochs: int, modules: Sequence[nn.Module] = (), decayed: bool = True
     ) -> Iterator[tuple[int, nn.Module, torch.optim.Optimizer]]:
         """Set up one stage's optimiser, and lower its rate after each epoch."""
         if epochs == 0:
             return
         parameters = list(self.network.parameters())
-        self.margin.to(self.device)
+        for module in [*modules, *([] if self.margin is None else [self.margin])]:
+            module.to(self.device)
         groups: list[dict] = [{"params": parameters, "weight_decay": self.weight_decay}]
-        if stage == "joint" and self.margin.learnable:
-            groups.append({"params": list(self.margin.parameters()), "weight_decay": 0.0})
+        extra = [parameter for module in modules for parameter in module.parameters()]
+        if extra:
+            decay = self.weight_decay if decayed else 0.0
+            groups.append({"params": extra, "weight_decay": decay})
         if self.is_faces_network:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(groups, lr=self.learning_rate)
@@ -356,7 +461,7 @@ class Trainer:
             "epoch": epoch + 1,
             **means,
             **known,
-            "margin": float(self.margin().detach()),
+            **({} if self.margin is None else {"margin": float(self.margin().detach())}),
             "learning_rate": optimizer.param_groups[0]["lr"],
             "seconds": seconds,
             "images_per_second": n_pictures / seconds,
@@ -383,66 +488,3 @@ def _line(row: dict) -> str:
         f"{row['stage']:>6} {row['epoch']:>3} | {losses}{coverage} | "
         f"{row['images_per_second']:.0f} images/s"
     )
-
-
-@torch.no_grad()
-def estimate_statistics(
-    network: AdaFERNetwork, feed: Feed, rows: NDArray, *, batch_size: int = 256
-) -> None:
-    """Set the statistics of batch normalisation to those of the given inputs.
-
-    While the weights still move, the running averages that training leaves
-    behind belong to weights of some steps ago, and predictions by them are a
-    matter of luck. Here each layer gets the average over all the rows' batches
-    under the final weights, without augmentation, as in `predict`.
-
-    Parameters
-    ----------
-    network : AdaFERNetwork
-        On the feed's device; changed in place, left as it is where it has no
-        batch normalisation.
-    feed : Feed
-    rows : ndarray of int64 of shape (n,)
-        Mixed, so that each batch looks like all of them.
-    batch_size : int, default=256
-    """
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    network.eval()  # dropout stays off
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain average over the batches
-        layer.train()
-    for batch in np.array_split(rows, max(1, -(-len(rows) // batch_size))):
-        network(network.normalize(feed.batch(torch.from_numpy(batch))))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    network.eval()
-
-
-@torch.no_grad()
-def infer(network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256) -> tuple[NDArray, NDArray]:
-    """Features and class probabilities of all rows, no AUs involved.
-
-    Parameters
-    ----------
-    network : AdaFERNetwork
-        On the feed's device.
-    feed : Feed
-    batch_size : int, default=256
-
-    Returns
-    -------
-    features : ndarray of float32 of shape (n, n_features)
-        L2-normalised.
-    probabilities : ndarray of float64 of shape (n, n_classes)
-    """
-    network.eval()
-    features, probabilities = [], []
-    for rows in torch.arange(len(feed)).split(batch_size):
-        found, logits = network(network.normalize(feed.batch(rows)))
-        features.append(found.float().cpu().numpy())
-        probabilities.append(torch.softmax(logits.float().cpu().double(), dim=1).numpy())
-    return np.concatenate(features), np.concatenate(probabilities)

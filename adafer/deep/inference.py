@@ -1,0 +1,113 @@
+"""Running a network without training it: predictions and the statistics they use."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .au_inputs import AUFeed
+from .backbones import AdaFERNetwork
+from .batches import Feed, augment
+
+__all__ = ["estimate_statistics", "forward", "infer"]
+
+
+def forward(
+    model: nn.Module,
+    network: AdaFERNetwork,
+    feed: Feed,
+    rows: Tensor,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Features and class scores of some rows.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network, or what wraps it for a device and precision.
+    network : AdaFERNetwork
+        Normalises the inputs.
+    feed : Feed
+        An `AUFeed` gives the network AU scores, too.
+    rows : Tensor of int64 of shape (n,)
+    generator : torch.Generator, optional
+        Faces are flipped and erased by its draws.
+
+    Returns
+    -------
+    features : Tensor of shape (n, n_features)
+    logits : Tensor of shape (n, n_classes)
+    """
+    batch = network.normalize(feed.batch(rows))
+    if feed.is_faces and generator is not None:
+        batch = augment(batch, generator)
+    return model(batch, feed.au(rows)) if isinstance(feed, AUFeed) else model(batch)
+
+
+@torch.no_grad()
+def estimate_statistics(
+    network: AdaFERNetwork, feed: Feed, rows: NDArray, *, batch_size: int = 256
+) -> None:
+    """Set the statistics of batch normalisation to those of the given inputs.
+
+    While the weights still move, the running averages that training leaves
+    behind belong to weights of some steps ago, and predictions by them are a
+    matter of luck. Here each layer gets the average over all the rows' batches
+    under the final weights, without augmentation, as in `predict`.
+
+    Parameters
+    ----------
+    network : AdaFERNetwork
+        On the feed's device; changed in place, left as it is where it has no
+        batch normalisation.
+    feed : Feed
+    rows : ndarray of int64 of shape (n,)
+        Mixed, so that each batch looks like all of them.
+    batch_size : int, default=256
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    network.eval()  # dropout stays off
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average over the batches
+        layer.train()
+    for batch in np.array_split(rows, max(1, -(-len(rows) // batch_size))):
+        forward(network, network, feed, torch.from_numpy(batch))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.eval()
+
+
+@torch.no_grad()
+def infer(
+    network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256, first: int = 0
+) -> tuple[NDArray, NDArray]:
+    """Features and class probabilities of a feed's rows.
+
+    Parameters
+    ----------
+    network : AdaFERNetwork
+        On the feed's device.
+    feed : Feed
+    batch_size : int, default=256
+    first : int, default=0
+        Row to begin with; the number of source rows leaves the target's.
+
+    Returns
+    -------
+    features : ndarray of float32 of shape (n, n_features)
+        L2-normalised.
+    probabilities : ndarray of float64 of shape (n, n_classes)
+    """
+    network.eval()
+    features, probabilities = [], []
+    for rows in torch.arange(first, len(feed)).split(batch_size):
+        found, logits = forward(network, network, feed, rows)
+        features.append(found.float().cpu().numpy())
+        probabilities.append(torch.softmax(logits.float().cpu().double(), dim=1).numpy())
+    return np.concatenate(features), np.concatenate(probabilities)
