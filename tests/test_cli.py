@@ -317,8 +317,11 @@ def test_render_passes_its_arguments_on():
     pytest.importorskip("numba")
     result = adafer("render", "--help")
     assert result.exit_code == 0
-    assert "--n-identities" in result.output
-    assert adafer("render").exit_code == 2
+    for option in ("--output", "--domain", "--faces", "--n ", "--size", "--seed", "--jobs"):
+        assert option in result.output
+    refused = adafer("render")
+    assert refused.exit_code == 2
+    assert "nothing to do: give --output" in refused.stderr
 
 
 def test_download_weights_names_unknown_backbones():

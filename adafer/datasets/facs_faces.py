@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["load_facs_faces"]
 
-_DOMAINS = ("studio", "wild")
+_DOMAINS = ("studio", "wild", "webcam")
 _SPLITS = ("train", "test")
-_PER_FACE = ("target", "au", "identity", "split", "age", "sex", "ethnicity", "yaw", "pitch", "roll")
+_LABELS = ("target", "clean_target")
+_PER_FACE = (*_LABELS, "au", "identity", "split", "age", "sex", "ethnicity", "yaw", "pitch", "roll")
+_LISTINGS = ("target_names", "au_names", "ethnicity_names")
 _CHECKSUMS = "SHA256SUMS"
-_REINSTALL = "Reinstall adafer, or render the data set anew with python -m adafer.datasets.render."
+_REINSTALL = "Reinstall adafer, or render the data set anew with `adafer render`."
 
 
 @overload
@@ -39,18 +41,20 @@ def load_facs_faces(
 def load_facs_faces(
     *, domain: str = "all", split: str = "all", return_X_y: bool = False
 ) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.str_]]:
-    """Load rendered faces of seven expressions from two domains.
+    """Load rendered faces of seven expressions from three domains.
 
     The faces are drawn by a computer from a table of facial action units, so
     that the intensity of each unit is known exactly. In the domain ``"studio"``
-    people face the camera in even light before a grey background; in the
-    domain ``"wild"`` other people turn their heads in all kinds of light, and
-    about half of the pictures are grey. No picture shows a real person. The
-    files are part of the package: nothing is downloaded.
+    people face the camera in even light before a grey background; in ``"wild"``
+    they turn their heads in all kinds of light, and about half of the pictures
+    are grey; in ``"webcam"`` young and old people are seen from below, near, by
+    a noisy camera. Each domain has other people, and other annotators, who
+    take one expression for another as ``confusion`` says. No picture shows a
+    real person. The files are part of the package: nothing is downloaded.
 
     Parameters
     ----------
-    domain : {"all", "studio", "wild"}, default="all"
+    domain : {"all", "studio", "wild", "webcam"}, default="all"
         Which faces.
     split : {"all", "train", "test"}, default="all"
         Which part. The parts share no identity.
@@ -65,7 +69,12 @@ def load_facs_faces(
         images : ndarray of shape (n_faces, 64, 64, 3), dtype uint8
             The faces, sRGB.
         target : ndarray of shape (n_faces,), dtype str
-            The expression.
+            The expression that the domain's annotators saw.
+        clean_target : ndarray of shape (n_faces,), dtype str
+            The expression that was drawn.
+        confusion : dict of str to ndarray of shape (7, 7)
+            For each domain, how often its annotators give each label (column)
+            to each expression (row), both in the order of `target_names`.
         target_names : list of str
             The seven expressions.
         au : ndarray of shape (n_faces, n_aus), dtype float32
@@ -104,7 +113,7 @@ def load_facs_faces(
     >>> from adafer.datasets import load_facs_faces
     >>> faces = load_facs_faces(domain="studio", split="test")
     >>> faces.images.shape
-    (420, 64, 64, 3)
+    (448, 64, 64, 3)
     >>> faces.target_names[:3]
     ['neutral', 'happiness', 'surprise']
     """
@@ -112,17 +121,16 @@ def load_facs_faces(
     _check_choice("split", split, ("all", *_SPLITS))
     folder = files("adafer.datasets").joinpath("data", "facs_faces")
     names = _DOMAINS if domain == "all" else (domain,)
-    parts = [_load_domain(folder, name, split) for name in names]
+    tables = [_load_table(folder, name) for name in names]
+    parts = [_columns(table, name, split) for name, table in zip(names, tables, strict=True)]
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    # The names are the same in all domains: take those of the first.
-    listings = {
-        key: columns.pop(key)[: len(parts[0][key])].tolist()
-        for key in ("target_names", "au_names", "ethnicity_names")
-    }
     if return_X_y:
         return columns["images"], columns["target"]
+    # the names are the same in all domains
+    listings = {key: tables[0][key].tolist() for key in _LISTINGS}
+    confusion = {name: table["confusion"] for name, table in zip(names, tables, strict=True)}
     description = folder.joinpath("README.md").read_text(encoding="utf-8")
-    return Bunch(**columns, **listings, DESCR=description)
+    return Bunch(**columns, **listings, confusion=confusion, DESCR=description)
 
 
 def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -130,22 +138,24 @@ def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {list(allowed)}.")
 
 
-def _load_domain(folder: Traversable, name: str, split: str) -> dict[str, NDArray[Any]]:
-    file_name = f"{name}.npz"
-    content = _read_checked(folder, file_name)
+def _load_table(folder: Traversable, name: str) -> dict[str, NDArray[Any]]:
+    content = _read_checked(folder, f"{name}.npz")
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        table = {key: stored[key] for key in stored.files}
+        return {key: stored[key] for key in stored.files}
+
+
+def _columns(table: dict[str, NDArray[Any]], name: str, split: str) -> dict[str, NDArray[Any]]:
+    """Take what there is per face, of the faces of a split."""
     kept = np.arange(len(table["target"]))
     if split != "all":
         kept = np.flatnonzero(table["split"] == split)
     offsets, blob = table["offsets"], table["jpeg"].tobytes()
     result = {key: table[key][kept] for key in _PER_FACE}
     result["images"] = np.stack([_decode(blob[offsets[n] : offsets[n + 1]]) for n in kept])
-    result["target"] = table["target_names"][result["target"]]
+    for key in _LABELS:
+        result[key] = table["target_names"][result[key]]
     result["identity"] = np.array([f"{name}-{number:04d}" for number in result["identity"]])
     result["domain"] = np.full(len(kept), name)
-    for key in ("target_names", "au_names", "ethnicity_names"):
-        result[key] = table[key]
     return result
 
 

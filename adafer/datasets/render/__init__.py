@@ -3,25 +3,24 @@
 The faces of :func:`adafer.datasets.load_facs_faces` come from here: heads of
 the MakeHuman project (CC0), posed by a table from action units to facial
 shapes, and drawn by a small rasteriser. Needs the extra ``render``
-(``pip install "adafer[render]"``) and the MakeHuman data, which are not
-shipped; see :func:`load_assets`.
+(``pip install "adafer[render]"``).
 
-From the command line: ``python -m adafer.datasets.render --help``.
+From the command line: ``adafer render --help``.
 """
 
 try:
     import numba  # noqa: F401
-    import scipy  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        f"adafer.datasets.render needs numba and scipy, but {error.name} cannot be imported. "
-        'Install them with: pip install "adafer[render]"'
+        f"adafer.datasets.render needs numba, but {error.name} cannot be imported. "
+        'Install it with: pip install "adafer[render]"'
     ) from error
 
 from .assets import HeadAssets, load_assets
+from .combinations import draw_combination
 from .command import main
 from .domains import DOMAINS, Domain
-from .gallery import draw_gallery
+from .gallery import draw_domains, draw_gallery
 from .identity import Identity, draw_identity
 from .make import make_domain
 from .rig import AU_NAMES, EXPRESSIONS, draw_action_units
@@ -36,6 +35,8 @@ __all__ = [
     "Identity",
     "RenderedFace",
     "draw_action_units",
+    "draw_combination",
+    "draw_domains",
     "draw_gallery",
     "draw_identity",
     "load_assets",

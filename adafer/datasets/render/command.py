@@ -1,4 +1,4 @@
-"""The command ``python -m adafer.datasets.render``."""
+"""The command ``adafer render``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .assets import ENVIRONMENT_VARIABLE, load_assets
+from PIL import Image
+
+from ..._files import check_output_file, new_file
+from .assets import load_assets
 from .domains import DOMAINS
-from .gallery import draw_gallery
-from .make import make_domain
+from .gallery import draw_domains, draw_gallery
+from .make import FACES, make_domain
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,23 +24,32 @@ def build_parser() -> argparse.ArgumentParser:
     argparse.ArgumentParser
     """
     parser = argparse.ArgumentParser(
-        prog="python -m adafer.datasets.render",
-        description="Render faces with known facial action units. Without options besides "
-        "--output and --assets this makes the data set of load_facs_faces.",
+        prog="adafer render",
+        description="Render faces with known facial action units. With --output alone this "
+        "makes the data set of load_facs_faces.",
     )
     parser.add_argument("--output", metavar="DIR", help="folder for the data set")
     parser.add_argument(
         "--domain", choices=[*DOMAINS, "all"], default="all", help="domain to render"
     )
-    parser.add_argument("--n-identities", type=int, default=200, help="people per domain")
+    parser.add_argument(
+        "--faces",
+        choices=FACES,
+        default="expressions",
+        help="expressions with labels, or random combinations of action units without",
+    )
+    parser.add_argument("--n", type=int, default=1505, help="faces per domain")
     parser.add_argument("--size", type=int, default=64, help="width and height in pixels")
     parser.add_argument("--seed", type=int, default=0, help="seed, not negative")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument(
-        "--assets", metavar="DIR", help=f"MakeHuman data; default: ${ENVIRONMENT_VARIABLE}"
+        "--folders", action="store_true", help="write pictures in a folder per label, not .npz"
     )
     parser.add_argument(
         "--gallery", metavar="FILE.png", help="draw each action unit alone into this picture"
+    )
+    parser.add_argument(
+        "--contact-sheet", metavar="FILE.png", help="draw faces of each domain into this picture"
     )
     return parser
 
@@ -57,41 +69,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     options = parser.parse_args(argv)
-    if options.output is None and options.gallery is None:
-        parser.error("nothing to do: give --output DIR, --gallery FILE.png or both")
+    sheets = {options.gallery: draw_gallery, options.contact_sheet: draw_domains}
+    sheets.pop(None, None)
+    if options.output is None and not sheets:
+        parser.error("nothing to do: give --output DIR, --gallery FILE.png or --contact-sheet")
     try:
-        if options.gallery is not None:
-            _save_gallery(Path(options.gallery), options.assets, options.seed)
+        for name in sheets:
+            _check_sheet(Path(name), options.seed)
+        for name, draw in sheets.items():
+            _save(draw(load_assets(), seed=options.seed), Path(name))
         if options.output is not None:
             names = list(DOMAINS) if options.domain == "all" else [options.domain]
             for name in names:
                 path = make_domain(
                     options.output,
                     name,
-                    assets=options.assets,
-                    n_identities=options.n_identities,
+                    faces=options.faces,
+                    n=options.n,
                     size=options.size,
                     seed=options.seed,
                     n_jobs=options.jobs,
+                    folders=options.folders,
                     progress=_report if sys.stderr.isatty() else None,
                 )
-                print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)")
+                print(f"wrote {path}")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _save_gallery(path: Path, assets: str | None, seed: int) -> None:
+def _check_sheet(path: Path, seed: int) -> None:
     if path.suffix.lower() != ".png":
-        raise ValueError(f"The gallery is {str(path)!r}, expected a name that ends in .png.")
-    if seed < 0:
+        raise ValueError(f"The sheet is {str(path)!r}, expected a name that ends in .png.")
+    if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected an integer from 0 to {2**32 - 1}.")
-    if not path.parent.is_dir():
-        raise OSError(f"The folder of the gallery, {str(path.parent)!r}, does not exist.")
-    draw_gallery(load_assets(assets), seed=seed).save(path)
+    check_output_file(path)
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    with new_file(path) as temporary:
+        sheet.save(temporary, "PNG")
     print(f"wrote {path}")
 
 
 def _report(done: int, total: int) -> None:
-    print(f"\r{done} of {total} people", end="\n" if done == total else "", file=sys.stderr)
+    print(f"\r{done} of {total} faces", end="\n" if done == total else "", file=sys.stderr)

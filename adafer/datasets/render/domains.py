@@ -1,14 +1,12 @@
-"""The circumstances of a picture: pose, light, camera and background of a domain."""
+"""Domains: who is seen in which pose and light, by which camera, and who labels the pictures."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.ndimage import gaussian_filter
-
+from .annotators import CAREFUL, HASTY, SECOND_GUESSING, Habits, label_confusion
 from .assets import FloatArray
+from .identity import PeopleRecipe
 
 Range = tuple[float, float]
 
@@ -34,7 +32,7 @@ class LightRecipe:
 
     Ranges are drawn uniformly. ``azimuth`` and ``elevation`` (radians) say
     where the key light stands, ``warmth`` how far its colour strays from
-    white, ``fill_share`` how often there is a second light.
+    white (positive: to yellow), ``fill_share`` how often there is a second light.
     """
 
     azimuth: Range
@@ -44,7 +42,7 @@ class LightRecipe:
     fill_share: float
     sky: Range
     ground: Range
-    warmth: float
+    warmth: Range
     exposure: Range
 
 
@@ -57,7 +55,9 @@ class CameraRecipe:
     ``metering`` says how much of a too dark or too bright face the camera
     corrects; ``grey_share`` how often it sees no colour; ``cast`` how far its
     white strays; ``gamma`` bends its tones. ``blur`` is in pixels of a 64
-    pixel wide picture, ``noise`` in linear light.
+    pixel wide picture, ``noise`` in linear light. ``resolution`` is the share
+    of the pixels, along one side, that the camera has; its picture is enlarged.
+    ``quality`` is that of its JPEG compression; 100 is none.
     """
 
     zoom: Range
@@ -69,6 +69,8 @@ class CameraRecipe:
     gamma: Range
     blur: Range
     noise: Range
+    resolution: Range = (1.0, 1.0)
+    quality: Range = (100, 100)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,10 @@ class Domain:
         Its name.
     code : int
         Its number in the seeds, so that domains have different people.
-    pose, light, camera, background
+    pose, light, camera, background, people
         Its recipes.
+    annotators : dict of str to dict of str to float
+        Their habits, see `adafer.datasets.render.annotators`.
     """
 
     name: str
@@ -100,6 +104,13 @@ class Domain:
     light: LightRecipe
     camera: CameraRecipe
     background: BackgroundRecipe
+    people: PeopleRecipe
+    annotators: Habits
+
+    @property
+    def confusion(self) -> FloatArray:
+        """Shape (7, 7): row the expression shown, column the label given."""
+        return label_confusion(self.annotators)
 
 
 STUDIO = Domain(
@@ -114,7 +125,7 @@ STUDIO = Domain(
         fill_share=1.0,
         sky=(0.42, 0.46),
         ground=(0.26, 0.30),
-        warmth=0.03,
+        warmth=(-0.03, 0.03),
         exposure=(0.95, 1.05),
     ),
     camera=CameraRecipe(
@@ -129,12 +140,16 @@ STUDIO = Domain(
         noise=(0.003, 0.005),
     ),
     background=BackgroundRecipe(level=(0.28, 0.40), contrast=(0.0, 0.0), colour=0.0),
+    people=PeopleRecipe(
+        years=((18, 30, 0.5), (30, 50, 0.4), (50, 65, 0.1)), ethnicity=(0.3, 0.4, 0.5)
+    ),
+    annotators=CAREFUL,
 )
 
 WILD = Domain(
     name="wild",
     code=2,
-    pose=PoseRecipe(yaw=0.19, pitch=0.07, roll=0.06, gaze=0.09, camera_height=0.135),
+    pose=PoseRecipe(yaw=0.22, pitch=0.09, roll=0.08, gaze=0.10, camera_height=0.10),
     light=LightRecipe(
         azimuth=(-1.25, 1.25),
         elevation=(0.0, 1.1),
@@ -143,183 +158,62 @@ WILD = Domain(
         fill_share=0.6,
         sky=(0.14, 0.55),
         ground=(0.08, 0.36),
-        warmth=1.0,
+        warmth=(-1.0, 1.0),
         exposure=(0.8, 1.2),
     ),
     camera=CameraRecipe(
-        zoom=(0.95, 1.12),
-        shift=0.016,
-        distance=(3.8, 7.5),
+        zoom=(0.92, 1.14),
+        shift=0.018,
+        distance=(3.8, 8.0),
         metering=0.65,
-        grey_share=0.5,
+        grey_share=0.45,
         cast=0.16,
         gamma=(0.8, 1.3),
         blur=(0.0, 0.7),
         noise=(0.003, 0.011),
+        resolution=(0.75, 1.0),
+        quality=(60, 98),
     ),
-    background=BackgroundRecipe(level=(0.06, 0.5), contrast=(0.02, 0.12), colour=0.22),
+    background=BackgroundRecipe(level=(0.06, 0.5), contrast=(0.02, 0.12), colour=0.2),
+    people=PeopleRecipe(
+        years=((12, 25, 0.2), (25, 52, 0.55), (52, 75, 0.25)), ethnicity=(0.4, 0.35, 0.4)
+    ),
+    annotators=HASTY,
 )
 
-DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (STUDIO, WILD)}
+WEBCAM = Domain(
+    name="webcam",
+    code=3,
+    pose=PoseRecipe(yaw=0.12, pitch=0.06, roll=0.06, gaze=0.07, camera_height=-0.20),
+    light=LightRecipe(
+        azimuth=(-0.5, 0.5),
+        elevation=(-0.55, -0.1),
+        key=(0.5, 1.1),
+        fill=(0.08, 0.4),
+        fill_share=0.5,
+        sky=(0.10, 0.28),
+        ground=(0.14, 0.32),
+        warmth=(-1.3, -0.2),
+        exposure=(0.75, 1.2),
+    ),
+    camera=CameraRecipe(
+        zoom=(0.90, 1.05),
+        shift=0.022,
+        distance=(2.9, 4.5),
+        metering=0.5,
+        grey_share=0.1,
+        cast=0.10,
+        gamma=(0.9, 1.2),
+        blur=(0.0, 0.4),
+        noise=(0.010, 0.028),
+        resolution=(0.55, 0.8),
+        quality=(25, 60),
+    ),
+    background=BackgroundRecipe(level=(0.02, 0.22), contrast=(0.02, 0.08), colour=0.2),
+    people=PeopleRecipe(
+        years=((11, 20, 0.35), (20, 45, 0.2), (45, 82, 0.45)), ethnicity=(0.6, 0.4, 0.25)
+    ),
+    annotators=SECOND_GUESSING,
+)
 
-
-@dataclass(frozen=True)
-class Pose:
-    """Angles in radians; positive yaw turns the face to the person's left."""
-
-    yaw: float
-    pitch: float
-    roll: float
-    gaze: tuple[float, float]
-
-    @property
-    def rotation(self) -> FloatArray:
-        """Matrix of shape (3, 3): turn, then nod, then tilt."""
-        sine, cosine = math.sin, math.cos
-        turn = np.array(
-            [
-                [cosine(self.yaw), 0, sine(self.yaw)],
-                [0, 1, 0],
-                [-sine(self.yaw), 0, cosine(self.yaw)],
-            ]
-        )
-        nod = np.array(
-            [
-                [1, 0, 0],
-                [0, cosine(self.pitch), -sine(self.pitch)],
-                [0, sine(self.pitch), cosine(self.pitch)],
-            ]
-        )
-        tilt = np.array(
-            [
-                [cosine(self.roll), -sine(self.roll), 0],
-                [sine(self.roll), cosine(self.roll), 0],
-                [0, 0, 1],
-            ]
-        )
-        return tilt @ nod @ turn
-
-
-def draw_pose(recipe: PoseRecipe, generator: np.random.Generator) -> Pose:
-    """Draw how the head is turned; no angle strays farther than two deviations."""
-    spreads = np.array([recipe.yaw, recipe.pitch, recipe.roll])
-    yaw, pitch, roll = spreads * np.clip(generator.normal(0, 1, 3), -2, 2)
-    pitch += recipe.camera_height
-    across, upward = recipe.gaze * np.clip(generator.normal(0, 1, 2), -2, 2)
-    return Pose(float(yaw), float(pitch), float(roll), (float(across), float(upward)))
-
-
-@dataclass(frozen=True)
-class Light:
-    """A distant light: direction towards it (length one) and colour, both of shape (3,)."""
-
-    direction: FloatArray
-    colour: FloatArray
-
-
-@dataclass(frozen=True)
-class Lighting:
-    """All light of a picture: from above, from below, and distant lights."""
-
-    sky: FloatArray
-    ground: FloatArray
-    lights: tuple[Light, ...]
-    exposure: float
-
-
-def draw_lighting(recipe: LightRecipe, generator: np.random.Generator) -> Lighting:
-    """Draw the lights of a picture."""
-    warmth = recipe.warmth * generator.uniform(-1, 1)
-    warm = np.array([1 + 0.18 * warmth, 1, 1 - 0.25 * warmth])
-    key = Light(
-        _direction(generator.uniform(*recipe.azimuth), generator.uniform(*recipe.elevation)),
-        warm * generator.uniform(*recipe.key),
-    )
-    lights = [key]
-    if generator.random() < recipe.fill_share:
-        opposite = -np.sign(key.direction[0]) * generator.uniform(0.5, 1.0)
-        colour = warm[::-1] * generator.uniform(*recipe.fill)
-        lights.append(Light(_direction(opposite, generator.uniform(0, 0.4)), colour))
-    return Lighting(
-        sky=np.array([0.97, 1.0, 1.05]) * generator.uniform(*recipe.sky),
-        ground=np.array([1.03, 1.0, 0.95]) * generator.uniform(*recipe.ground),
-        lights=tuple(lights),
-        exposure=float(generator.uniform(*recipe.exposure)),
-    )
-
-
-def _direction(azimuth: float, elevation: float) -> FloatArray:
-    level = math.cos(elevation)
-    return np.array([level * math.sin(azimuth), math.sin(elevation), level * math.cos(azimuth)])
-
-
-def draw_background(
-    recipe: BackgroundRecipe, width: int, generator: np.random.Generator
-) -> FloatArray:
-    """Draw what is behind the head, out of focus.
-
-    Parameters
-    ----------
-    recipe : BackgroundRecipe
-        Its looks.
-    width : int
-        Width and height in pixels.
-    generator : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (width, width, 3)
-        Linear light in [0, 1].
-    """
-    level = generator.uniform(*recipe.level)
-    contrast = generator.uniform(*recipe.contrast)
-    rows, columns = np.mgrid[0:width, 0:width] / width - 0.5
-    vignette = 1 - 0.25 * (rows**2 + columns**2)
-    if contrast == 0:
-        return np.repeat((level * vignette)[..., None], 3, axis=2)
-    coarse = 16
-    cells = gaussian_filter(
-        generator.random((coarse, coarse, 3)), (*[generator.uniform(0.7, 2.5)] * 2, 0)
-    )
-    spacing = -(-width // coarse)
-    blobs = np.kron(cells, np.ones((spacing, spacing, 1)))[:width, :width]
-    blobs = gaussian_filter(blobs, (spacing * 0.8, spacing * 0.8, 0))
-    grey = blobs.mean(axis=2, keepdims=True)
-    blobs = grey + recipe.colour * (blobs - grey)
-    blobs = (blobs - blobs.mean(axis=(0, 1))) / (blobs.std() + 1e-9)
-    tint = 1 + recipe.colour * generator.uniform(-0.5, 0.5, 3)
-    return np.clip((level * tint + contrast * blobs) * vignette[..., None], 0, 1)
-
-
-def take_picture(
-    recipe: CameraRecipe, light: FloatArray, generator: np.random.Generator
-) -> FloatArray:
-    """Pass a picture through the camera: blur, colour, tone and noise.
-
-    Parameters
-    ----------
-    recipe : CameraRecipe
-        The camera.
-    light : ndarray of shape (size, size, 3)
-        Linear light.
-    generator : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (size, size, 3)
-        Linear light, not yet clipped to [0, 1].
-    """
-    size = light.shape[0]
-    blur = generator.uniform(*recipe.blur) * size / 64
-    cast = generator.uniform(1 - recipe.cast, 1 + recipe.cast, 3)
-    gamma = generator.uniform(*recipe.gamma)
-    noise = generator.normal(0, generator.uniform(*recipe.noise), light.shape)
-    is_grey = generator.random() < recipe.grey_share
-    picture = gaussian_filter(light, (blur, blur, 0)) if blur > 0 else light
-    picture = np.clip(picture * cast, 0, None) ** gamma
-    picture = picture + noise * (0.5 + np.sqrt(np.clip(picture, 0, 1)))
-    if is_grey:
-        picture = np.repeat((picture @ np.array([0.30, 0.59, 0.11]))[..., None], 3, axis=2)
-    return picture
+DOMAINS: dict[str, Domain] = {domain.name: domain for domain in (STUDIO, WILD, WEBCAM)}

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, grey_closing
 
 from .assets import SKIN, FloatArray, HeadAssets
-from .domains import Lighting
+from .circumstances import Lighting
 from .identity import Identity
 from .raster import Fragments, normalised, rasterise, value_noise, vertex_normals
 
@@ -118,10 +119,10 @@ def draw_hair(
     rest = seen.interpolate(assets.vertices)
     on_shell = assets.shell_vertices[seen.corners].all(axis=-1)
     tips = 5.3 + 0.8 * (seed % 97) / 97
-    grows = np.clip(0.5 + scalp_height(rest, identity) / 0.06, 0, 1)
-    grows = np.where(on_shell, rest[..., 1] > tips, grows)
     in_front = seen.covered & (seen.depth < head.depth + 0.02)
-    opacity = np.where(in_front, grows, 0.0)
+    opacity = np.zeros_like(seen.depth)
+    opacity[in_front] = np.clip(0.5 + scalp_height(rest[in_front], identity) / 0.06, 0, 1)
+    opacity = np.where(on_shell & in_front, rest[..., 1] > tips, opacity)
     if identity.hair_style == "buzz":
         opacity = 0.75 * opacity
     normals = seen.interpolate_directions(vertex_normals(turned, hair))
@@ -136,7 +137,7 @@ def blend_hair(
     layer: HairLayer,
     identity: Identity,
     lighting: Lighting,
-    occlusion: FloatArray,
+    occlusion: NDArray[np.floating],
 ) -> FloatArray:
     """Light the hair and lay it over a picture.
 
@@ -157,26 +158,30 @@ def blend_hair(
     -------
     ndarray of shape (height, width, 3)
     """
-    strands = value_noise(layer.rest * [3.2, 0.5, 3.2], identity.texture_seed + 41, 9, 2)
-    upward = layer.normals[..., 1:2] * 0.5 + 0.5
+    hairy = layer.opacity > 0
+    normals = layer.normals[hairy]
+    strands = value_noise(layer.rest[hairy] * [3.2, 0.5, 3.2], identity.texture_seed + 41, 9, 2)
+    upward = normals[:, 1:2] * 0.5 + 0.5
     received = lighting.sky * upward + lighting.ground * (1 - upward)
     gleam = np.zeros_like(received)
     for light in lighting.lights:
-        facing = np.clip(layer.normals @ light.direction + 0.2, 0, 1)
-        received = received + 0.8 * facing[..., None] * light.colour
+        facing = np.clip(normals @ light.direction + 0.2, 0, 1)
+        received = received + 0.8 * facing[:, None] * light.colour
         halfway = normalised(light.direction + np.array([0.0, 0.0, 1.0]))
-        shine = np.clip(layer.normals @ halfway, 0, 1) ** 10 * 0.10 * (1 + 1.5 * strands)
-        gleam = gleam + shine[..., None] * light.colour
-    colour = identity.hair * (1 + 0.9 * strands)[..., None] * received
-    colour = colour * (0.6 * occlusion + 0.4)[..., None] + gleam * (0.3 + identity.hair)
+        shine = np.clip(normals @ halfway, 0, 1) ** 10 * 0.10 * (1 + 1.5 * strands)
+        gleam = gleam + shine[:, None] * light.colour
+    lit = identity.hair * (1 + 0.9 * strands)[:, None] * received
+    lit = lit * (0.6 * occlusion[hairy] + 0.4)[:, None] + gleam * (0.3 + identity.hair)
+    weighted = np.zeros(picture.shape, dtype=np.float32)
+    weighted[hairy] = np.clip(lit, 0, None) * layer.opacity[hairy][:, None]
     # Close the gaps between locks, and let the edges fade.
     width = picture.shape[0]
     gap, reach, soft = max(3, round(0.05 * width)), 0.012 * width, 0.005 * width
-    opacity = layer.opacity
+    covered = layer.opacity.astype(np.float32)
+    opacity = covered
     if identity.hair_style == "long":
         opacity = grey_closing(opacity, size=(gap, gap))
     opacity = gaussian_filter(opacity, soft)
-    weighted = np.clip(colour, 0, None) * layer.opacity[..., None]
     spread = gaussian_filter(weighted, (reach, reach, 0))
-    spread = spread / (gaussian_filter(layer.opacity, reach)[..., None] + 1e-6)
+    spread = spread / (gaussian_filter(covered, reach)[..., None] + 1e-6)
     return picture * (1 - opacity[..., None]) + spread * opacity[..., None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .assets import FloatArray, HeadAssets
+from .sculpt import seal_lips
 
 ETHNICITIES = ("african", "asian", "caucasian")
 HAIR_STYLES = ("bald", "buzz", "short", "long")
@@ -18,6 +19,11 @@ _AXIS_SPREAD = {
     "forehead": 0.18, "eyebrows": 0.10, "ears": 0.18, "neck": 0.12,
 }  # fmt: skip
 _AXIS_LIMIT = 0.5
+
+# How heads look at rest, and how much of their own difference from it they keep.
+_USUAL_APERTURE, _USUAL_CORNERS = 0.101, 0.007
+_KEPT_DEVIATION = 0.45
+_TRIED = 0.2
 
 # Anchors from light to dark, in sRGB, raised to linear light below.
 _SKIN_RAMP = (
@@ -55,6 +61,30 @@ _IRIS_SHARES_CAUCASIAN = np.array([0.4, 0.2, 0.27, 0.13])
 
 
 @dataclass(frozen=True)
+class PeopleRecipe:
+    """What people are drawn.
+
+    Parameters
+    ----------
+    years : tuple of (float, float, float)
+        Groups of ages: youngest, oldest, and share of the people.
+    ethnicity : tuple of three floats
+        Parameters of the Dirichlet distribution of the weights of
+        ``ETHNICITIES``: the larger one, the more of its shape; below 1, heads
+        are mostly of one kind.
+    sex : (float, float)
+        Parameters of the beta distribution from female (0) to male (1).
+    """
+
+    years: tuple[tuple[float, float, float], ...] = ((14, 25, 0.15), (25, 52, 0.6), (52, 75, 0.25))
+    ethnicity: tuple[float, float, float] = (0.4, 0.4, 0.4)
+    sex: tuple[float, float] = (0.3, 0.3)
+
+
+ANYBODY = PeopleRecipe()
+
+
+@dataclass(frozen=True)
 class Identity:
     """One person.
 
@@ -74,6 +104,8 @@ class Identity:
         One of ``HAIR_STYLES``.
     hairline, hair_volume : float
         Height of the hairline against the usual, and thickness of the hair.
+    brow_height : float
+        Height of the inner ends of the brows on the base head, in decimetres.
     brow_thickness, beard, lip_redness : float
         Strength of the features; 0 is none.
     texture_seed : int
@@ -91,6 +123,7 @@ class Identity:
     hair_style: str
     hairline: float
     hair_volume: float
+    brow_height: float
     brow_thickness: float
     beard: float
     lip_redness: float
@@ -102,7 +135,9 @@ class Identity:
         return float(np.clip((self.years - YOUNG_YEARS) / (OLD_YEARS - YOUNG_YEARS), 0, 1))
 
 
-def draw_identity(assets: HeadAssets, generator: np.random.Generator) -> Identity:
+def draw_identity(
+    assets: HeadAssets, generator: np.random.Generator, people: PeopleRecipe = ANYBODY
+) -> Identity:
     """Draw a person.
 
     Parameters
@@ -111,20 +146,22 @@ def draw_identity(assets: HeadAssets, generator: np.random.Generator) -> Identit
         The head and its shapes.
     generator : numpy.random.Generator
         Source of randomness.
+    people : PeopleRecipe, optional
+        Who may come; by default all ages from 14 to 75.
 
     Returns
     -------
     Identity
     """
-    ethnicity = generator.dirichlet([0.4, 0.4, 0.4])
-    male = float(generator.beta(0.3, 0.3))
-    youth = generator.uniform(14, 25)
-    adult = generator.uniform(25, 52)
-    elder = generator.uniform(52, 75)
-    years = float(generator.choice([youth, adult, elder], p=[0.15, 0.6, 0.25]))
+    ethnicity = generator.dirichlet(people.ethnicity)
+    male = float(generator.beta(*people.sex))
+    shares = np.array([share for _, _, share in people.years])
+    youngest, oldest, _ = people.years[generator.choice(len(shares), p=shares / shares.sum())]
+    years = float(generator.uniform(youngest, oldest))
     heaviness = float(generator.uniform(-0.7, 0.7))
     displacement = _macro_shape(assets, ethnicity, male, years, heaviness)
     displacement += _local_shape(assets, generator)
+    displacement = _at_rest(assets, displacement)
 
     tone = float(np.clip(ethnicity @ _TONE_OF_ETHNICITY + generator.normal(0, 0.07), 0, 1))
     skin = np.array([np.interp(4 * tone, range(5), _SKIN_RAMP[:, band]) for band in range(3)])
@@ -148,6 +185,7 @@ def draw_identity(assets: HeadAssets, generator: np.random.Generator) -> Identit
         hair_style=_draw_hair_style(male, years, generator),
         hairline=float(generator.normal(-0.03, 0.06) + (0.08 * male if years > 50 else 0)),
         hair_volume=float(generator.uniform(0.03, 0.13)),
+        brow_height=float(np.clip(generator.normal(7.468, 0.012), 7.44, 7.50)),
         brow_thickness=float(generator.uniform(0.78, 1.15) * (1 + 0.2 * male)),
         beard=float(generator.choice([0, 0.3, 0.7], p=[0.6, 0.25, 0.15])) if bearded else 0.0,
         lip_redness=float(generator.uniform(0.2, 1) * (1 - 0.6 * male)),
@@ -185,6 +223,55 @@ def _local_shape(assets: HeadAssets, generator: np.random.Generator) -> FloatArr
         elif axis.two_sided:
             shape -= weight * axis.decrease
     return shape
+
+
+def _at_rest(assets: HeadAssets, displacement: FloatArray) -> FloatArray:
+    """Take away what looks like an expression: lids, corners and lips come near the usual."""
+    points = assets.points
+    if points is None:
+        return displacement
+    displacement = seal_lips(points.lips, assets.vertices, displacement, 0.9)
+    for measure, usual, raising, lowering in (
+        (0, _USUAL_APERTURE, "eyeWide", "eyeBlink"),
+        (1, _USUAL_CORNERS, "mouthSmile", "mouthFrown"),
+    ):
+        found = resting_measures(assets, assets.vertices + displacement)[measure]
+        wanted = (_KEPT_DEVIATION - 1) * (found - usual)
+        unit = raising if wanted > 0 else lowering
+        shape = assets.units[f"{unit}Left"] + assets.units[f"{unit}Right"]
+        moved = assets.vertices + displacement + shape * _TRIED
+        effect = (resting_measures(assets, moved)[measure] - found) / _TRIED
+        displacement = displacement + shape * float(np.clip(wanted / effect, 0, 0.5))
+    return displacement
+
+
+def resting_measures(assets: HeadAssets, vertices: FloatArray) -> tuple[float, float]:
+    """Measure a head.
+
+    Parameters
+    ----------
+    assets : HeadAssets
+        The base head.
+    vertices : ndarray of shape (n_vertices, 3)
+        Where its vertices are.
+
+    Returns
+    -------
+    aperture, corners : float
+        Distance of the lids, and height of the corners of the mouth over the
+        middle of the lips, in decimetres of a head whose eyes are as far apart
+        as those of the base head.
+    """
+    points = assets.points
+    if points is None:
+        raise ValueError("The assets have no points to measure by; get them by load_assets.")
+    eyes, base = assets.eye_centres(vertices), assets.eye_centres(assets.vertices)
+    scale = float(np.linalg.norm(eyes[0] - eyes[1]) / np.linalg.norm(base[0] - base[1]))
+    height = vertices[:, 1]
+    aperture = (height[points.upper_lids] - height[points.lower_lids]).mean()
+    border = points.lips.upper
+    corners = height[border[[0, -1]]].mean() - height[border[len(border) // 2]]
+    return float(aperture / scale), float(corners / scale)
 
 
 def _draw_hair_style(male: float, years: float, generator: np.random.Generator) -> str:

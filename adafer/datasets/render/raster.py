@@ -42,9 +42,9 @@ class Fragments:
 
     def interpolate(self, values: FloatArray) -> FloatArray:
         """Carry values of vertices, shape (n_vertices,) or (n_vertices, k), to the pixels."""
-        if values.ndim == 1:
-            return (values[self.corners] * self.barycentric).sum(axis=-1)
-        return (values[self.corners] * self.barycentric[..., None]).sum(axis=-2)
+        table = values.reshape(len(values), -1)
+        result = _interpolate(table, self.corners, self.barycentric)
+        return result[..., 0] if values.ndim == 1 else result
 
     def interpolate_directions(self, directions: FloatArray) -> FloatArray:
         """Like `interpolate`, at length one."""
@@ -77,6 +77,58 @@ def rasterise(points: FloatArray, triangles: IntArray, width: int, height: int) 
 
 
 @numba.njit(cache=True)
+def _interpolate(values, corners, barycentric):
+    height, width = corners.shape[:2]
+    bands = values.shape[1]
+    result = np.empty((height, width, bands))
+    for row in range(height):
+        for column in range(width):
+            at_a, at_b, at_c = barycentric[row, column]
+            a, b, c = corners[row, column]
+            for band in range(bands):
+                result[row, column, band] = (
+                    at_a * values[a, band] + at_b * values[b, band] + at_c * values[c, band]
+                )
+    return result
+
+
+@numba.njit(cache=True)
+def nearer_share(points, depth, offsets, bias):
+    """Share of the places around each point at which it is not behind a depth map.
+
+    Parameters
+    ----------
+    points : ndarray of shape (height, width, 3)
+        Column, row and depth in the map.
+    depth : ndarray of shape (rows, columns)
+        The map.
+    offsets : ndarray of shape (n_offsets, 2)
+        Places to look at, in columns and rows of the map.
+    bias : float
+        Depth behind the map that still counts.
+
+    Returns
+    -------
+    ndarray of shape (height, width)
+        In [0, 1].
+    """
+    height, width = points.shape[:2]
+    rows, columns = depth.shape
+    result = np.zeros((height, width))
+    for row in range(height):
+        for column in range(width):
+            across, down, away = points[row, column]
+            count = 0
+            for number in range(offsets.shape[0]):
+                x = int(min(max(across - 0.5 + offsets[number, 0], 0), columns - 1))
+                y = int(min(max(down - 0.5 + offsets[number, 1], 0), rows - 1))
+                if away < depth[y, x] + bias:
+                    count += 1
+            result[row, column] = count / offsets.shape[0]
+    return result
+
+
+@numba.njit(cache=True)
 def _rasterise(points, triangles, width, height):
     depth = np.full((height, width), FAR)
     nearest = np.full((height, width), -1, np.int32)
@@ -92,12 +144,13 @@ def _rasterise(points, triangles, width, height):
         right = min(width - 1, math.ceil(max(ax, bx, cx)))
         top = max(0, math.floor(min(ay, by, cy)))
         bottom = min(height - 1, math.ceil(max(ay, by, cy)))
+        inverse = 1 / area
         for row in range(top, bottom + 1):
             y = row + 0.5
             for column in range(left, right + 1):
                 x = column + 0.5
-                at_a = ((bx - x) * (cy - y) - (cx - x) * (by - y)) / area
-                at_b = ((cx - x) * (ay - y) - (ax - x) * (cy - y)) / area
+                at_a = ((bx - x) * (cy - y) - (cx - x) * (by - y)) * inverse
+                at_b = ((cx - x) * (ay - y) - (ax - x) * (cy - y)) * inverse
                 at_c = 1 - at_a - at_b
                 if at_a < 0 or at_b < 0 or at_c < 0:
                     continue

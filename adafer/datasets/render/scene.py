@@ -10,15 +10,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from .assets import SKIN, FloatArray, HeadAssets
-from .domains import (
-    CameraRecipe,
-    Domain,
-    Pose,
-    draw_background,
-    draw_lighting,
-    draw_pose,
-    take_picture,
-)
+from .camera import take_picture
+from .circumstances import Pose, draw_background, draw_lighting, draw_pose
+from .domains import CameraRecipe, Domain
 from .hair import blend_hair, draw_hair
 from .identity import Identity
 from .raster import FAR, rasterise, vertex_normals
@@ -26,8 +20,8 @@ from .rig import AU_NUMBERS, facial_displacement
 from .shading import ambient_occlusion, shade
 from .skin import paint_eyes_and_teeth, paint_head
 
-SUPERSAMPLING = 3
-_ASYMMETRY = 0.07
+_LARGE = 64  # pixels
+_ASYMMETRY, _CLEAR_ASYMMETRY, _CLEAR_SHARE = 0.07, 0.3, 1 / 6
 # The crop: the eyes lie at this share of its height, and it is this many times
 # as high as the distance from the eyes to the chin.
 _EYE_ROW = 0.40
@@ -86,8 +80,9 @@ def render_face(
     generator: np.random.Generator,
     *,
     size: int = 64,
-    supersampling: int = SUPERSAMPLING,
+    supersampling: int | None = None,
     pose: Pose | None = None,
+    asymmetry: Mapping[int, float] | None = None,
 ) -> RenderedFace:
     """Render one face.
 
@@ -105,16 +100,23 @@ def render_face(
         Source of randomness.
     size : int, default=64
         Width and height of the picture in pixels.
-    supersampling : int, default=3
-        Pixels are the mean of this number squared.
+    supersampling : int, optional
+        Pixels are the mean of this number squared; by default 3 in pictures
+        smaller than 64 pixels, and 2 in larger ones.
     pose : Pose, optional
         The pose, instead of a drawn one.
+    asymmetry : dict of int to float, optional
+        For action units, how much more the left side moves than the mean of
+        both, as a share of the intensity; by default drawn, and mostly small.
 
     Returns
     -------
     RenderedFace
     """
-    asymmetry = {number: generator.normal(0, _ASYMMETRY) for number in AU_NUMBERS}
+    drawn_asymmetry = _draw_asymmetry(generator)
+    asymmetry = drawn_asymmetry if asymmetry is None else asymmetry
+    if supersampling is None:
+        supersampling = 3 if size < _LARGE else 2
     head = _posed_head(assets, identity, intensities, asymmetry)
     drawn = draw_pose(domain.pose, generator)
     pose = drawn if pose is None else pose
@@ -133,6 +135,7 @@ def render_face(
         rest,
         seen.interpolate(assets.lips),
         seen.interpolate(assets.mouth_interior),
+        material == SKIN,
         identity,
         intensities,
     )
@@ -154,8 +157,16 @@ def render_face(
     picture = picture / (1 + 0.18 * picture)
     blocks = picture.reshape(size, supersampling, size, supersampling, 3)
     photograph = take_picture(domain.camera, blocks.mean(axis=(1, 3)), generator)
-    levels = np.clip(photograph, 0, 1) ** (1 / 2.2) * 255
-    return RenderedFace((levels + 0.5).astype(np.uint8), pose)
+    return RenderedFace(photograph, pose)
+
+
+def _draw_asymmetry(generator: np.random.Generator) -> dict[int, float]:
+    """Mostly slight, one sixth of it clear; clipped, so that both sides still move."""
+    slight = generator.normal(0, _ASYMMETRY, len(AU_NUMBERS))
+    clear = generator.normal(0, _CLEAR_ASYMMETRY, len(AU_NUMBERS))
+    is_clear = generator.random(len(AU_NUMBERS)) < _CLEAR_SHARE
+    drawn = np.clip(np.where(is_clear, clear, slight), -0.7, 0.7)
+    return dict(zip(AU_NUMBERS, drawn.tolist(), strict=True))
 
 
 def _posed_head(

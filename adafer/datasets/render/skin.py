@@ -7,15 +7,18 @@ as the mesh is too coarse for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .assets import EYE, TEETH, TONGUE, FloatArray, HeadAssets, IntArray
 from .hair import scalp_height
 from .identity import Identity
 from .raster import normalised, value_noise
+
+_FAINTEST = 0.008  # depth of furrows that are worth painting
 
 
 @dataclass
@@ -71,6 +74,7 @@ def paint_head(
     rest: FloatArray,
     lips: FloatArray,
     mouth_interior: FloatArray,
+    on_skin: NDArray[np.bool_],
     identity: Identity,
     intensities: Mapping[int, float],
 ) -> Surface:
@@ -82,6 +86,8 @@ def paint_head(
         Rest position seen by each pixel, in decimetres.
     lips, mouth_interior : ndarray of shape (height, width)
         Masks in [0, 1].
+    on_skin : ndarray of shape (height, width), dtype bool
+        Pixels to be painted.
     identity : Identity
         The person.
     intensities : dict of int to float
@@ -90,7 +96,22 @@ def paint_head(
     Returns
     -------
     Surface
+        Zero where nothing was painted, and of an exponent of one.
     """
+    painted = _painted(rest[on_skin], lips[on_skin], mouth_interior[on_skin], identity, intensities)
+    surface = Surface(np.zeros_like(rest), np.zeros(lips.shape), np.ones(lips.shape))
+    surface.colour[on_skin] = painted.colour
+    surface.shine[on_skin], surface.polish[on_skin] = painted.shine, painted.polish
+    return surface
+
+
+def _painted(
+    rest: FloatArray,
+    lips: FloatArray,
+    mouth_interior: FloatArray,
+    identity: Identity,
+    intensities: Mapping[int, float],
+) -> Surface:
     spot = _Spot(rest[..., 0], rest[..., 1], rest[..., 2])
     seed = identity.texture_seed
     lip = np.clip(lips * 1.25, 0, 1)
@@ -170,7 +191,7 @@ def paint_eyes_and_teeth(
     surface.shine[eye], surface.polish[eye] = 0.7, 120.0
     normals[eye] = outward @ rotation.T
     teeth = material == TEETH
-    surface.colour[teeth] = np.array([0.86, 0.83, 0.75])
+    surface.colour[teeth] = np.array([0.90, 0.86, 0.77])
     surface.shine[teeth], surface.polish[teeth] = 0.4, 40.0
     surface.colour[material == TONGUE] = np.array([0.42, 0.12, 0.11])
 
@@ -200,7 +221,7 @@ def _lip_colour(identity: Identity) -> FloatArray:
 def _brows(spot: _Spot, rest: FloatArray, identity: Identity) -> FloatArray:
     along = np.clip((spot.beside - 0.095) / 0.46, -0.3, 1.3)
     inner = np.clip(along, 0, 1)
-    arch = 7.524 + 0.050 * np.sin(2.4 * inner) - 0.040 * inner
+    arch = identity.brow_height + 0.045 * np.sin(2.4 * inner) - 0.040 * inner
     thickness = 0.038 * (1 - 0.5 * inner) * identity.brow_thickness
     band = np.exp(-(np.abs((spot.height - arch) / thickness) ** 2.4))
     ends = smooth_step(-0.06, 0.08, along) * (1 - smooth_step(0.92, 1.05, along))
@@ -236,25 +257,64 @@ def _furrows(spot: _Spot, intensities: Mapping[int, float], agedness: float) -> 
     def shown(number: int) -> float:
         return intensities.get(number, 0.0)
 
-    age = 0.15 + 0.85 * agedness
-    forehead = _stripes((spot.height - 7.66 + 0.06 * spot.across**2) * 55, 6)
-    forehead = forehead * bump(spot.height, 7.80, 0.13, 4) * bump(spot.across, 0, 0.42, 4)
-    frown = bump(spot.beside, 0.052, 0.020) * bump(spot.height, 7.48, 0.09)
-    fold = bump(spot.beside, 0.20 + 0.30 * (7.02 - spot.height), 0.032)
-    fold = fold * bump(spot.height, 6.88, 0.16, 4)
-    crow_feet = _stripes((spot.height - 7.26 - (spot.beside - 0.5) * 0.25) * 75, 5)
-    crow_feet = crow_feet * bump(spot.beside, 0.56, 0.07) * bump(spot.height, 7.26, 0.11, 4)
-    nose = _stripes((spot.height - 7.2 + 0.5 * spot.beside) * 70, 4)
-    nose = nose * bump(spot.across, 0, 0.14, 4) * bump(spot.height, 7.26, 0.12, 4)
-    below_eye = bump(spot.height, 7.10 - 0.12 * (spot.beside - 0.3) ** 2, 0.016)
-    below_eye = below_eye * bump(spot.beside, 0.3, 0.17, 4)
-    chin = bump(spot.height, 6.42, 0.03) * bump(spot.across, 0, 0.16, 4)
+    age = 0.12 + 0.88 * agedness
+    across, beside, height, front = spot.across, spot.beside, spot.height, spot.front
+    depth = np.zeros_like(across)
+
+    def add(strength: float, place: Callable[[], FloatArray], *, in_front: bool = True) -> None:
+        if strength > _FAINTEST:
+            depth[...] += strength * place() * (front if in_front else 1.0)
+
+    def forehead(where: FloatArray) -> FloatArray:
+        lines = _stripes((height - 7.66 + 0.06 * across**2) * 55, 6)
+        return lines * bump(height, 7.80, 0.13, 4) * where
+
+    def frown() -> FloatArray:
+        sides = bump(beside, 0.050 + 0.10 * (height - 7.46), 0.018)
+        return sides * bump(height, 7.49, 0.10, 4)
+
+    def beside_nose() -> FloatArray:
+        fold = bump(beside, 0.20 + 0.30 * (7.02 - height), 0.032)
+        return fold * bump(height, 6.88, 0.16, 4)
+
+    def crow_feet() -> FloatArray:
+        rays = _stripes((height - 7.26 - (beside - 0.5) * 0.25) * 75, 5)
+        return rays * bump(beside, 0.56, 0.07) * bump(height, 7.26, 0.11, 4)
+
+    def across_nose() -> FloatArray:
+        lines = _stripes((height - 7.2 + 0.5 * beside) * 70, 4)
+        return lines * bump(across, 0, 0.14, 4) * bump(height, 7.26, 0.12, 4)
+
+    def below_eye(level: float, bend: float, width: float, length: float) -> FloatArray:
+        line = bump(height, level + bend * (beside - 0.3) ** 2, width)
+        return line * bump(beside, 0.315, length, 4)
+
+    def beneath_corner() -> FloatArray:
+        line = bump(beside, 0.27 + 0.5 * (6.58 - height), 0.02)
+        return line * bump(height, 6.52, 0.06)
+
+    def chin() -> FloatArray:
+        return bump(height, 6.42, 0.03) * bump(across, 0, 0.16, 4) + _pebbles(spot)
+
     raised_lip = max(0.9 * shown(12), 1.1 * shown(9), 0.9 * shown(10))
-    front = spot.front
-    depth = 0.5 * (0.6 * shown(1) + 0.5 * shown(2) + 0.2 * age) * forehead * front
-    depth = depth + 0.95 * shown(4) * frown * front
-    depth = depth + 0.6 * (raised_lip + 0.35 * age) * fold * front
-    depth = depth + 0.5 * (0.7 * shown(6) + 0.25 * age) * crow_feet
-    depth = depth + 0.85 * shown(9) * nose * front
-    depth = depth + 0.5 * shown(17) * chin * front
-    return depth + 0.5 * (0.5 * shown(6) + 0.4 * shown(7) + 0.25 * age) * below_eye * front
+    add(0.33 * shown(1), lambda: forehead(bump(across, 0, 0.24, 4)))
+    add(0.30 * shown(2), lambda: forehead(bump(beside, 0.4, 0.16, 4)))
+    add(0.06 * age, lambda: forehead(bump(across, 0, 0.42, 4)))
+    add(shown(4), frown)
+    add(0.85 * shown(9), across_nose)
+    add(0.6 * (raised_lip + 0.35 * age), beside_nose)
+    add(0.5 * (0.9 * shown(6) + 0.25 * age), crow_feet, in_front=False)
+    add(0.6 * (0.75 * shown(6) + 0.15 * age), lambda: below_eye(7.05, 0.30, 0.018, 0.15))
+    lid = 0.7 * shown(7) + 0.15 * shown(6) + 0.2 * age
+    add(0.5 * lid, lambda: below_eye(7.15, 0.4, 0.014, 0.12))
+    add(0.75 * shown(14), lambda: bump(beside, 0.315, 0.018) * bump(height, 6.62, 0.055))
+    add(0.5 * shown(15), beneath_corner)
+    add(0.5 * shown(17), chin)
+    return depth
+
+
+def _pebbles(spot: _Spot) -> FloatArray:
+    """Pits of a chin that is pushed up."""
+    place = np.stack([spot.across, spot.height, np.zeros_like(spot.across)], axis=-1)
+    pits = np.clip(value_noise(place, 77, 16, 1) - 0.05, 0, 1) * 2.2
+    return pits * bump(spot.across, 0, 0.15) * bump(spot.height, 6.32, 0.08)
