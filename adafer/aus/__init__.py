@@ -4,6 +4,9 @@ from .cache import AUScoreCache
 from .extractor import AUDetector, AUExtractor
 from .facs import ACTION_UNITS, EXPRESSION_PROTOTYPES, ActionUnit, au_name, parse_au_name
 from .landmarks import LandmarkDetector
+from .network import AUNetwork
+from .pyfeat import PyFeatDetector
+from .statistics import AUFrequencies, au_frequencies, au_similarity
 from .tables import (
     JoinReport,
     au_scores_from_frame,
@@ -18,12 +21,17 @@ __all__ = [
     "EXPRESSION_PROTOTYPES",
     "AUDetector",
     "AUExtractor",
+    "AUFrequencies",
+    "AUNetwork",
     "AUScoreCache",
     "ActionUnit",
     "JoinReport",
     "LandmarkDetector",
+    "PyFeatDetector",
+    "au_frequencies",
     "au_name",
     "au_scores_from_frame",
+    "au_similarity",
     "join_scores",
     "parse_au_name",
     "read_libreface",

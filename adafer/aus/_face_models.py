@@ -26,6 +26,7 @@ _PARTS = {
 _CROP = 256  # pixels per side of what the landmark network sees
 _BOX_CROP = 128  # the same for the face detector
 _N_LANDMARKS = 478
+_RIGHT_EYE, _LEFT_EYE = 33, 263  # landmarks: outer corners
 _MIN_BOX_SCORE = 0.5
 _MIN_BOX_OVERLAP = 0.3
 
@@ -279,37 +280,48 @@ class FaceModels:
 
         Returns
         -------
-        points : ndarray of float64 of shape (478, 2)
-            x and y in pixels of the picture.
+        points : ndarray of float64 of shape (478, 3)
+            x and y in pixels of the picture, z away from the camera in the same
+            scale.
         presence : float
             How sure the network is that a face is there, in [0, 1].
         """
         crop, to_image = cut_region(image, region, _CROP, replicate=replicate)
         output = self._run("landmarks", crop * np.float32(1 / 255))
-        points = output(1, 1, 1, 3 * _N_LANDMARKS).reshape(_N_LANDMARKS, 3)[:, :2]
+        in_crop = output(1, 1, 1, 3 * _N_LANDMARKS).reshape(_N_LANDMARKS, 3)
+        flat = in_crop[:, :2] @ to_image[:, :2].T + to_image[:, 2]
+        depth = in_crop[:, 2] * (region.side / _CROP)
         logit = float(output(1, 1, 1, 1).item())
         presence = 1 / (1 + np.exp(-np.clip(logit, -80, 80)))
-        return points @ to_image[:, :2].T + to_image[:, 2], float(presence)
+        return np.column_stack([flat, depth]), float(presence)
 
     def blendshapes(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
         """Score 52 facial movements.
 
         Parameters
         ----------
-        points : ndarray of shape (478, 2)
+        points : ndarray of shape (478, 2) or (478, 3)
+            Landmarks in pixels, whichever way up the face is.
 
         Returns
         -------
         scores : ndarray of float32 of shape (52,), values in [0, 1]
         """
-        return self._run("blendshapes", points[_BLENDSHAPE_LANDMARKS].astype(np.float32))(52)
+        flat = points[_BLENDSHAPE_LANDMARKS, :2].astype(np.float32)
+        # The network knows faces the right way up: undo whole quarter turns.
+        x, y = points[_LEFT_EYE, :2] - points[_RIGHT_EYE, :2]
+        for _ in range(round(np.arctan2(y, x) / (np.pi / 2)) % 4):
+            flat = np.column_stack([flat[:, 1], -flat[:, 0]])
+        return self._run("blendshapes", flat)(52)
 
-    def largest_face(self, image: NDArray[np.uint8]) -> Region | None:
+    def largest_face(self, image: NDArray[np.uint8], angle: float = 0.0) -> Region | None:
         """Search a whole photograph for its largest face.
 
         Parameters
         ----------
         image : ndarray of uint8 of shape (H, W, 3)
+        angle : float, default=0.0
+            How far the photograph is turned, in radians, clockwise on screen.
 
         Returns
         -------
@@ -317,17 +329,17 @@ class FaceModels:
             1.5 times the face's box, levelled by the eyes.
         """
         height, width = image.shape[:2]
-        whole = Region(width / 2, height / 2, max(height, width))
-        crop, _ = cut_region(image, whole, _BOX_CROP, replicate=False)
+        whole = Region(width / 2, height / 2, max(height, width), angle)
+        crop, to_image = cut_region(image, whole, _BOX_CROP, replicate=False)
         output = self._run("boxes", crop * np.float32(1 / 127.5) - np.float32(1))
         faces = decode_boxes(output(1, 896, 16)[0], output(1, 896, 1)[0, :, 0])
         if not len(faces):
             return None
-        x, y, box_width, box_height, *eyes = faces[0, :8] * whole.side
-        right, left = np.reshape(eyes, (2, 2))
+        places = (faces[0, :8] * _BOX_CROP).reshape(4, 2)  # centre, size, right and left eye
+        centre, right, left = places[[0, 2, 3]] @ to_image[:, :2].T + to_image[:, 2]
         return Region(
-            x=whole.x - whole.side / 2 + x,
-            y=whole.y - whole.side / 2 + y,
-            side=1.5 * max(box_width, box_height),
+            x=float(centre[0]),
+            y=float(centre[1]),
+            side=1.5 * float(faces[0, 2:4].max()) * whole.side,
             angle=float(np.arctan2(left[1] - right[1], left[0] - right[0])),
         )

@@ -18,6 +18,7 @@ from ..faces import Faces, check_faces
 from .cache import AUScoreCache
 from .facs import binarize, fit_thresholds
 from .landmarks import LandmarkDetector
+from .pyfeat import PyFeatDetector
 
 __all__ = ["AUDetector", "AUExtractor"]
 
@@ -55,13 +56,17 @@ class AUExtractor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    detector : {"landmarks"} or AUDetector, default="landmarks"
-        "landmarks" is `LandmarkDetector`. Else any object with a method
-        ``detect`` and an attribute ``au_names``, see `AUDetector`.
+    detector : {"landmarks", "py-feat"} or AUDetector, default="landmarks"
+        "landmarks" is `LandmarkDetector`; "py-feat" is `PyFeatDetector`, which
+        runs the toolbox of that name where it is installed. Else any object with
+        a method ``detect`` and an attribute ``au_names``, see `AUDetector`.
     model_path : str or path, optional
         Where "landmarks" takes its model file from; by default it comes with
         the package. It must be the same file; for another one pass a
         `LandmarkDetector` of your own.
+    heads : {"trained", "blendshape-names"} or path, default="trained"
+        How "landmarks" turns landmarks and blendshapes into AU scores, see
+        `LandmarkDetector`.
     threshold : {"quantile"} or float, default="quantile"
         Score above which an AU counts as shown, for the codes; see
         `adafer.aus.facs.fit_thresholds`.
@@ -70,7 +75,8 @@ class AUExtractor(TransformerMixin, BaseEstimator):
     output : {"scores", "codes"}, default="scores"
         Whether `transform` gives scores in [0, 1] or codes of 0 and 1.
     min_presence : float, default=0.5
-        How sure "landmarks" must be, in [0, 1], that there is a face.
+        How sure "landmarks" or "py-feat" must be, in [0, 1], that there is a
+        face.
     cache : str or path, optional
         A file that keeps scores, so that no picture is scored twice, in this
         process or another; made when first needed. It holds hashes and scores,
@@ -119,8 +125,9 @@ class AUExtractor(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "detector": [StrOptions({"landmarks"}), HasMethods(["detect"])],
+        "detector": [StrOptions({"landmarks", "py-feat"}), HasMethods(["detect"])],
         "model_path": [None, str, PathLike],
+        "heads": [str, PathLike],
         "threshold": [StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "output": [StrOptions({"scores", "codes"})],
@@ -132,9 +139,10 @@ class AUExtractor(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        detector: Literal["landmarks"] | AUDetector = "landmarks",
+        detector: Literal["landmarks", "py-feat"] | AUDetector = "landmarks",
         *,
         model_path: str | PathLike[str] | None = None,
+        heads: str | PathLike[str] = "trained",
         threshold: Literal["quantile"] | float = "quantile",
         quantile: float = 0.7,
         output: Literal["scores", "codes"] = "scores",
@@ -145,6 +153,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
     ) -> None:
         self.detector = detector
         self.model_path = model_path
+        self.heads = heads
         self.threshold = threshold
         self.quantile = quantile
         self.output = output
@@ -278,6 +287,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         return codes
 
     def _score(self, faces: Faces) -> NDArray[np.float32]:
+        self._current_detector()  # what it lacks is told before pictures are read
         pieces = []
         for indices, images in faces.chunks():
             pieces.append(self.score_faces(images))
@@ -351,7 +361,7 @@ class AUExtractor(TransformerMixin, BaseEstimator):
 
     def _current_detector(self) -> AUDetector:
         """Build the detector, or keep the one built for the same parameters."""
-        if self.detector != "landmarks":
+        if self.detector not in ("landmarks", "py-feat"):
             self.detector_: AUDetector = self.detector  # type: ignore[assignment]
             if not hasattr(self.detector_, "au_names"):
                 raise ValueError(
@@ -359,11 +369,19 @@ class AUExtractor(TransformerMixin, BaseEstimator):
                     "AUs that its columns hold."
                 )
             return self.detector_
-        built_from = str(self.model_path), self.min_presence, self.n_jobs
+        built_from = (
+            self.detector, str(self.model_path), str(self.heads), self.min_presence, self.n_jobs,
+        )  # fmt: skip
         if getattr(self, "_built_from", None) != built_from:
-            self.detector_ = LandmarkDetector(
-                self.model_path, min_presence=self.min_presence, n_jobs=self.n_jobs
-            )
+            if self.detector == "py-feat":
+                self.detector_ = PyFeatDetector(min_confidence=self.min_presence)
+            else:
+                self.detector_ = LandmarkDetector(
+                    self.model_path,
+                    heads=self.heads,
+                    min_presence=self.min_presence,
+                    n_jobs=self.n_jobs,
+                )
             self._built_from = built_from
         return self.detector_
 

@@ -295,7 +295,7 @@ def test_landmarks_are_the_default_and_survive_a_pickle(faces):
     codes = extractor.transform(faces)
     assert set(np.unique(codes)) == {0, 1}
     data = pickle.dumps(extractor)
-    assert len(data) < 5000
+    assert len(data) < 150_000  # weights of the heads, no networks
     np.testing.assert_array_equal(pickle.loads(data).transform(faces), codes)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from adafer.aus import AUDetector, LandmarkDetector, _face_models
 from adafer.aus._face_models import FaceModels, Region, cut_region, decode_boxes
-from adafer.aus.landmarks import BLENDSHAPE_NAMES, region_around, scores_from_face
+from adafer.aus._face_search import region_around
 from adafer.datasets import load_facs_faces
 
 MODEL = files("adafer.aus").joinpath("models", "face_landmarker.task")
@@ -141,7 +141,7 @@ def test_copies_and_pickles_give_the_same_scores(detector, faces, scores):
     for twin in (copy.deepcopy(detector), pickle.loads(pickle.dumps(detector))):
         assert twin.identity == detector.identity
         np.testing.assert_array_equal(twin.detect(faces[0][:2]), scores[:2])
-    assert len(pickle.dumps(detector)) < 2000
+    assert len(pickle.dumps(detector)) < 150_000  # weights of the heads, no networks
 
 
 def test_the_detector_keeps_the_protocol(detector):
@@ -356,19 +356,3 @@ def test_the_face_detector_knows_where_a_face_is(faces):
     assert abs(region.x - 480) < 30
     assert abs(region.y - 180) < 40
     assert 80 < region.side < 260
-
-
-def test_scores_average_the_sides_of_each_movement(detector):
-    rng = np.random.default_rng(3)
-    shapes = rng.random(52).astype(np.float32)
-    points = rng.uniform(0, 100, (478, 2))
-    value = dict(zip(BLENDSHAPE_NAMES, shapes.tolist(), strict=True))
-    scores = dict(zip(detector.au_names, scores_from_face(shapes, points).tolist(), strict=True))
-    smile = (value["mouthSmileLeft"] + value["mouthSmileRight"]) / 2
-    squint = (value["eyeSquintLeft"] + value["eyeSquintRight"]) / 2
-    lips = np.hypot(*(points[13] - points[14])) / np.hypot(*(points[33] - points[263]))
-    assert scores["AU01"] == pytest.approx(value["browInnerUp"])
-    assert scores["AU12"] == pytest.approx(smile)
-    assert scores["AU26"] == pytest.approx(value["jawOpen"])
-    assert scores["AU06"] == pytest.approx((smile * squint) ** 0.5)
-    assert scores["AU25"] == pytest.approx(min(1, 3 * lips))

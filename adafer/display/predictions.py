@@ -1,4 +1,4 @@
-"""Pictures of results, in the manner of scikit-learn's displays."""
+"""Displays of predictions: the faces themselves, and how many are right."""
 
 from __future__ import annotations
 
@@ -12,37 +12,12 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["PredictionsDisplay", "RecallDisplay"]
-
-# told apart by people who do not see colours as well: dark against light, and by marks
-_RIGHT, _WRONG = "#0b7a5b", "#c8381b"
-_INK, _QUIET, _LINE = "#1d2430", "#6b7480", "#d9dde3"
-_BARS = ("#b4bcc8", "#2f6fb2", "#e0a030", "#7a5ba8", "#5b9a68")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Make a figure that no global state knows of.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr,call-arg]
-    FigureCanvasAgg(figure)
-    return figure
 
 
 class PredictionsDisplay:
@@ -174,17 +149,17 @@ class PredictionsDisplay:
             interpolation="bilinear",
             **(grey if image.ndim == 2 else {}),
         )
-        colour = _RIGHT if after == truth else _WRONG
+        colour = RIGHT if after == truth else WRONG
         ax.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=colour, linewidth=1.6))
         text: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.2}
-        ax.text(x + 0.5, y - 0.11, str(truth), color=_INK, weight="bold", **text)
+        ax.text(x + 0.5, y - 0.11, str(truth), color=INK, weight="bold", **text)
         for prediction, offset, lead in ((before, 1.13, ""), (after, 1.33, "→ ")):
             right = prediction == truth
             ax.text(
                 x + 0.5,
                 y + offset,
                 f"{lead}{prediction} {'✓' if right else '✗'}",
-                color=_RIGHT if right else _WRONG,
+                color=RIGHT if right else WRONG,
                 **text,
             )
 
@@ -295,24 +270,24 @@ class RecallDisplay:
         for number, (name, recalls) in enumerate(self.recalls.items()):
             values = np.concatenate([[self.accuracies[name]], recalls])
             at = places + (number - (n_bars - 1) / 2) * height
-            bars = ax.barh(at, values, height * 0.92, label=name, color=_BARS[number % len(_BARS)])
+            bars = ax.barh(at, values, height * 0.92, label=name, color=BARS[number % len(BARS)])
             ax.bar_label(
                 bars,
                 [f"{100 * value:.0f}" for value in values],
                 padding=3,
                 fontsize=8,
-                color=_INK,
+                color=INK,
             )
         ax.set_yticks(places, ["accuracy", *(str(label) for label in self.labels)])
         ax.get_yticklabels()[0].set_fontweight("bold")
         ax.set_ylim(places[-1] + 0.6, -0.6)
         ax.set_xlim(0, 1.08)
         ax.set_xticks(np.linspace(0, 1, 6), [f"{100 * x:.0f}" for x in np.linspace(0, 1, 6)])
-        ax.set_xlabel("accuracy and recall, %", color=_QUIET, fontsize=9)
-        ax.axhline((places[0] + places[1]) / 2, xmax=1 / 1.08, color=_LINE, linewidth=0.8)
-        ax.grid(axis="x", color=_LINE, linewidth=0.8)
+        ax.set_xlabel("accuracy and recall, %", color=QUIET, fontsize=9)
+        ax.axhline((places[0] + places[1]) / 2, xmax=1 / 1.08, color=LINE, linewidth=0.8)
+        ax.grid(axis="x", color=LINE, linewidth=0.8)
         ax.set_axisbelow(True)
-        ax.tick_params(length=0, labelsize=9, labelcolor=_INK)
+        ax.tick_params(length=0, labelsize=9, labelcolor=INK)
         ax.spines[:].set_visible(False)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=n_bars, frameon=False, fontsize=9)
         self.ax_, self.figure_ = ax, ax.figure

@@ -1,0 +1,34 @@
+"""What all displays share: a figure and colours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# told apart by people who do not see colours as well: dark against light, and by marks
+RIGHT, WRONG = "#0b7a5b", "#c8381b"
+INK, QUIET, LINE = "#1d2430", "#6b7480", "#d9dde3"
+BARS = ("#b4bcc8", "#2f6fb2", "#e0a030", "#7a5ba8", "#5b9a68")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make a figure that no global state knows of.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr,call-arg]
+    FigureCanvasAgg(figure)
+    return figure
