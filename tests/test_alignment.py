@@ -51,16 +51,15 @@ def faces():
 def locate():
     """Find the five points by another network: face landmarks, run by LiteRT."""
     pytest.importorskip("ai_edge_litert")
-    from adafer.aus._face_models import MODEL_SHA256, FaceModels, Region, read_model
+    from adafer.aus._face_models import MODEL_SHA256, FaceModels, read_model
+    from adafer.aus._face_search import find_face
 
     models = FaceModels(read_model(None, MODEL_SHA256)[0])
 
-    def points(face, parts=1.25):
-        height, width = face.shape[:2]
-        region = Region(width / 2, height / 2, parts * max(height, width))
-        landmarks, presence = models.landmarks(face, region, replicate=True)
-        assert presence > 0.5
-        return landmarks[[468, 473, 1, 61, 291]]
+    def points(face):
+        found = find_face(models, face, 0.5)
+        assert found is not None
+        return found.points[[468, 473, 1, 61, 291], :2]
 
     return points
 
@@ -266,7 +265,7 @@ def test_tight_crops_and_tiny_ones_are_found(faces, locate, side):
 
 @needs_detector
 def test_faces_that_leave_the_frame_are_found_by_another_look():
-    images = load_facs_faces(split="test").images
+    images = load_facs_faces(domain="studio", split="test").images
     some = np.random.default_rng(3).permutation(len(images))[:12]
     tight = [scaled(images[i][14:58, 16:48], 640) for i in some]
     assert all(FaceAligner().detect(tight))
