@@ -90,6 +90,20 @@ _OnErrorOption = Annotated[
 ]
 _DeviceOption = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
 _JobsOption = Annotated[int | None, typer.Option(help="Threads that score AUs; -1: all cores.")]
+_DetectorOption = Annotated[
+    str,
+    typer.Option(help='"landmarks", "py-feat", or the folder of a saved AUNetwork.'),
+]
+_HeadsOption = Annotated[
+    str,
+    typer.Option(
+        help='How landmarks become AUs: "trained", "blendshape-names", or a file of your own heads.'
+    ),
+]
+_CacheOption = Annotated[
+    Path | None,
+    typer.Option(help="File that keeps AU scores, without pictures; each is scored once."),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -172,6 +186,9 @@ def fit(
         Path | None, typer.Option(help="AU scores as `adafer aus` writes them.")
     ] = None,
     au_target: Annotated[Path | None, typer.Option(help="The same, of the target.")] = None,
+    detector: _DetectorOption = "landmarks",
+    heads: _HeadsOption = "trained",
+    cache: _CacheOption = None,
     on_error: _OnErrorOption = OnError.fail,
     seed: Annotated[int, typer.Option(min=0, help="Two fits with one seed are equal.")] = 0,
     device: _DeviceOption = "auto",
@@ -204,9 +221,9 @@ def fit(
         source_epochs=source_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        au_extractor=_extractor(detector, heads, cache, jobs),
         on_error=on_error.value,
         device=device,
-        n_jobs=jobs,
         random_state=seed,
         verbose=1,
     )
@@ -223,10 +240,27 @@ def fit(
     _report_fit(classifier, labels, source_paths, output)
 
 
+def _extractor(detector: str, heads: str, cache: Path | None, jobs: int | None) -> Any:
+    """Make the extractor that the options ask for, and fail now if it cannot work."""
+    from .aus import AUExtractor, AUNetwork
+
+    found: Any = detector
+    if detector not in ("landmarks", "py-feat"):
+        if not Path(detector).is_dir():
+            raise ValueError(
+                f'--detector is {detector!r}; expected "landmarks", "py-feat" or the folder of '
+                "a saved AUNetwork."
+            )
+        found = AUNetwork.load(detector)
+    extractor = AUExtractor(found, heads=heads, cache=cache, n_jobs=jobs)
+    extractor.score_faces([])
+    return extractor
+
+
 def _try_network(classifier: Any) -> None:
     """Fail now for a device, backbone or weights that training could not use later."""
     from .deep.backbones import build_network
-    from .deep.loop import resolve_device
+    from .deep.device import resolve_device
     from .deep.weights import load_weights
 
     classifier._validate_params()
@@ -318,6 +352,9 @@ def predict(
 def aus(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
     output: Annotated[Path, typer.Option(help="Table to write.")] = Path("aus.csv"),
+    detector: _DetectorOption = "landmarks",
+    heads: _HeadsOption = "trained",
+    cache: _CacheOption = None,
     on_error: _OnErrorOption = OnError.fail,
     jobs: _JobsOption = None,
 ) -> None:
@@ -326,10 +363,9 @@ def aus(
 
     from ._files import check_output_file
     from ._folders import each_chunk, unlabelled_pictures, write_table
-    from .aus import AUExtractor
 
     check_output_file(output)
-    extractor = AUExtractor(n_jobs=jobs)
+    extractor = _extractor(detector, heads, cache, jobs)
     paths = unlabelled_pictures(folder)
     cells: dict[int, list[str]] = {}
     no_face: list[int] = []
@@ -383,7 +419,7 @@ def info() -> None:
     import torch
 
     from ._versions import versions
-    from .deep.loop import resolve_device
+    from .deep.device import resolve_device
 
     for name, found in versions().items():
         typer.echo(f"{name:<16} {found}")

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from adafer import AdaFERClassifier, __version__, cli
+from adafer.aus import AUNetwork, LandmarkDetector
 from adafer.cli import app
 from adafer.datasets import load_facs_faces
 from adafer.persistence import load_model
@@ -308,6 +309,57 @@ def test_aus_writes_scores_and_leaves_faceless_rows_empty(tmp_path):
     scores = [float(cell) for row in rows[2:] for cell in list(row.values())[1:]]
     assert min(scores) >= 0
     assert max(scores) <= 1
+
+
+def test_aus_takes_other_heads_and_keeps_scores(tmp_path, monkeypatch):
+    face = load_facs_faces(domain="studio", split="test").images[0]
+    (tmp_path / "faces").mkdir()
+    Image.fromarray(face).save(tmp_path / "faces" / "0.png")
+
+    def scored(name, *options):
+        result = adafer("aus", tmp_path / "faces", "--output", tmp_path / name, *options)
+        assert result.exit_code == 0, result.output
+        return read_table(tmp_path / name)[0]
+
+    cache = tmp_path / "scores.sqlite"
+    by_heads = scored("heads.csv", "--cache", cache)
+    by_name = scored("names.csv", "--heads", "blendshape-names", "--cache", cache)
+    assert "AU09" in by_heads
+    assert "AU09" not in by_name
+    assert by_heads["AU12"] != by_name["AU12"]
+    monkeypatch.setattr(LandmarkDetector, "detect", lambda *_: pytest.fail("scored twice"))
+    assert scored("again.csv", "--cache", cache) == by_heads
+
+
+def test_aus_takes_a_saved_network(tmp_path):
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+    network = AUNetwork(
+        ["AU01", "AU12"],
+        backbones=("convnet", "convnet"),
+        image_size=32,
+        epochs=1,
+        device="cpu",
+        random_state=0,
+    )
+    network.fit(faces, np.arange(16).reshape(8, 2) // 3 % 2).save(tmp_path / "network")
+    (tmp_path / "faces").mkdir()
+    Image.fromarray(faces[0]).save(tmp_path / "faces" / "0.png")
+    output = tmp_path / "aus.csv"
+    arguments = ["aus", tmp_path / "faces", "--output", output]
+    result = adafer(*arguments, "--detector", tmp_path / "network")
+    assert result.exit_code == 0, result.output
+    row = read_table(output)[0]
+    expected = network.predict_proba(faces[:1])[0]
+    np.testing.assert_allclose([float(row["AU01"]), float(row["AU12"])], expected, atol=1e-5)
+
+
+def test_detectors_that_cannot_be_had_are_told_before_pictures_are_read(place, no_fit):
+    aus = ["aus", place / "source", "--output", place / "aus.csv"]
+    assert_refused(adafer(*aus, "--detector", "openface"), "--detector", "openface", "AUNetwork")
+    assert_refused(adafer(*aus, "--heads", place / "none.safetensors"), "none.safetensors")
+    fit = fit_arguments(place, heads=place / "none.safetensors")
+    assert_refused(adafer(*fit), "none.safetensors")
 
 
 # --------------------------------------------------------------------- others

@@ -137,7 +137,7 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 
 def _restore(tensors: Path, description: Mapping[str, Any]) -> AUNetwork:
-    from ..deep.loop import resolve_device
+    from ..deep.device import resolve_device
 
     parameters = {key: _from_json(item, key) for key, item in description["parameters"].items()}
     network: AUNetwork = _make(AUNetwork, parameters)

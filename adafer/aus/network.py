@@ -299,7 +299,7 @@ class AUNetwork(BaseEstimator):
     def _build(self, relations: NDArray, seed: int) -> tuple[MLCRNetwork, list]:
         import torch
 
-        from ..deep.loop import resolve_device, seeded
+        from ..deep.device import resolve_device, seeded
         from ..deep.mlcr import build_mlcr_network
 
         resolve_device(self.device)
@@ -333,7 +333,8 @@ class AUNetwork(BaseEstimator):
         rng: np.random.Generator,
     ) -> list[dict]:
         from ..deep.batches import Feed
-        from ..deep.loop import estimate_statistics, resolve_device, seeded
+        from ..deep.device import resolve_device, seeded
+        from ..deep.inference import estimate_statistics
         from ..deep.mlcr import MLCRTrainer
 
         device = resolve_device(self.device)
@@ -475,7 +476,7 @@ class AUNetwork(BaseEstimator):
             Never NaN: a face is taken for granted.
         """
         from ..deep.batches import Feed
-        from ..deep.loop import resolve_device
+        from ..deep.device import resolve_device
         from ..deep.mlcr import infer_aus
 
         check_is_fitted(self, "network_")

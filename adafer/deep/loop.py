@@ -18,20 +18,16 @@ from ..inheritance import TargetAnnotation
 from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, shuffled_batches
-from .device import resolve_device, resolve_precision, seeded
-from .inference import estimate_statistics, forward, infer
+from .device import resolve_precision
+from .inference import forward
 from .losses import Margin, classification_loss, triplet_loss
 
 __all__ = [
     "Adaptation",
     "JointBatch",
     "Trainer",
-    "estimate_statistics",
-    "infer",
     "mixed_rows",
     "pool_triplets",
-    "resolve_device",
-    "seeded",
 ]
 
 

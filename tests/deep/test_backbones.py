@@ -4,7 +4,7 @@ import torch
 
 from adafer.deep.backbones import backbone_names, build_network
 from adafer.deep.batches import Feed
-from adafer.deep.loop import estimate_statistics
+from adafer.deep.inference import estimate_statistics
 
 
 @pytest.mark.parametrize(
