@@ -58,7 +58,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
         "au_tgt": rng.random((28, 3)),
     }
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         block = block.replace("epochs=5", "epochs=1").replace("cv=3", "cv=2")
         exec(compile(block, "README.md", "exec"), names)
