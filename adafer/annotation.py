@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import QuantileTransformer
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._sklearn import Interval, StrOptions, fit_context
+from .au_space import AUSpace
 from .aus.facs import binarize, fit_thresholds
 from .aus.scores import align_au_columns, check_au_scores, has_scores
 from .domains import unwrap_target
@@ -42,15 +42,20 @@ class AUGuidedAnnotator(BaseEstimator):
     matching : {"exact", "hamming", "near"}, default="exact"
         "exact": equal AU codes (the paper). "hamming": codes that differ in at
         most `radius` AUs. "near": the `n_neighbors` nearest sources by AU
-        scores after a per-AU quantile map fitted on the source, weighted by a
-        Gaussian kernel and shrunk to the class prior.
+        scores, weighted by a Gaussian kernel and shrunk to the class prior.
     backoff : {None, "hamming", "near", "prior"}, default=None
         What labels a target that has no match. None leaves it without a label:
         it is masked out of the target loss.
     radius : int, default=1
         Hamming radius, in AUs.
-    n_neighbors : int, default=100
-        Neighbours under near matching.
+    n_neighbors : int or "auto", default="auto"
+        Neighbours under near matching; "auto" is twice the square root of the
+        number of sources.
+    metric : {"discriminant", "euclidean"}, default="discriminant"
+        What near matching calls near. Each AU is mapped to its quantiles in the
+        source. "euclidean" compares these; "discriminant" weighs and combines
+        them before by how they tell the source's classes apart (linear
+        discriminant analysis).
     shrinkage : float, default=5.0
         Weight of the class prior under near matching, in neighbours.
     threshold : {"quantile"} or float, default="quantile"
@@ -74,6 +79,8 @@ class AUGuidedAnnotator(BaseEstimator):
         Number of AUs.
     feature_names_in_ : ndarray of str of shape (n_aus,)
         AU names; only where the scores were a data frame.
+    au_space_ : AUSpace
+        Where near matching measures; only with near matching or back-off.
     n_missing_ : int
         Source samples left out because they have no AU scores.
 
@@ -102,7 +109,8 @@ class AUGuidedAnnotator(BaseEstimator):
         "matching": [StrOptions({"exact", "hamming", "near"})],
         "backoff": [None, StrOptions({"hamming", "near", "prior"})],
         "radius": [Interval(Integral, 0, None, closed="left")],
-        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "n_neighbors": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions({"discriminant", "euclidean"})],
         "shrinkage": [Interval(Real, 0, None, closed="left")],
         "threshold": [StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
@@ -117,7 +125,8 @@ class AUGuidedAnnotator(BaseEstimator):
         matching: str = "exact",
         backoff: str | None = None,
         radius: int = 1,
-        n_neighbors: int = 100,
+        n_neighbors: int | Literal["auto"] = "auto",
+        metric: str = "discriminant",
         shrinkage: float = 5.0,
         threshold: Literal["quantile"] | float = "quantile",
         quantile: float = 0.7,
@@ -129,6 +138,7 @@ class AUGuidedAnnotator(BaseEstimator):
         self.backoff = backoff
         self.radius = radius
         self.n_neighbors = n_neighbors
+        self.metric = metric
         self.shrinkage = shrinkage
         self.threshold = threshold
         self.quantile = quantile
@@ -236,14 +246,11 @@ class AUGuidedAnnotator(BaseEstimator):
 
     def _keep_scores(self, scores: NDArray, labels: NDArray, first: bool) -> None:
         """Near matching needs the sources themselves."""
-        if first:
-            self.quantile_map_ = QuantileTransformer(
-                n_quantiles=min(1000, len(scores)), subsample=100_000, random_state=0
-            ).fit(scores)
-            self.source_scores_, self.source_labels_ = scores, labels
-        else:
-            self.source_scores_ = np.concatenate([self.source_scores_, scores])
-            self.source_labels_ = np.concatenate([self.source_labels_, labels])
+        if not first:
+            scores = np.concatenate([self.source_scores_, scores])
+            labels = np.concatenate([self.source_labels_, labels])
+        self.source_scores_, self.source_labels_ = scores, labels
+        self.au_space_ = AUSpace(self.metric).fit(scores, labels)
 
     def _check_schemes(self) -> None:
         unknown = [scheme for scheme in self.schemes if scheme not in SCHEMES]
@@ -430,10 +437,11 @@ class AUGuidedAnnotator(BaseEstimator):
                 "matching and backoff were other at fit. Set matching='near' or "
                 "backoff='near' before fit."
             )
+        n_sources = len(self.source_scores_)
         distances, indices = nearest_scores(
-            self.quantile_map_.transform(self.source_scores_),
-            self.quantile_map_.transform(scores),
-            self.n_neighbors,
+            self.au_space_.transform(self.source_scores_),
+            self.au_space_.transform(scores),
+            round(2 * n_sources**0.5) if self.n_neighbors == "auto" else self.n_neighbors,
         )
         width = np.maximum(distances[:, -1:], 1e-6)
         weights = np.exp(-2.0 * (distances / width) ** 2)

@@ -117,12 +117,16 @@ def test_hamming_backoff_pools_the_codes_within_the_radius(radius):
         assert annotation.labelled_share > annotation.coverage
 
 
-def test_near_matching_equals_a_slow_kernel_vote():
+@pytest.mark.parametrize("metric", ["euclidean", "discriminant"])
+def test_near_matching_equals_a_slow_kernel_vote(metric):
     au_src, y, au_tgt, _ = problem(11)
-    annotator = AUGuidedAnnotator(matching="near", n_neighbors=9, shrinkage=2.0).fit(au_src, y)
-    annotation = annotator.annotate(au_tgt)
-    mapped_src = annotator.quantile_map_.transform(au_src)
-    mapped_tgt = annotator.quantile_map_.transform(au_tgt)
+    annotator = AUGuidedAnnotator(matching="near", n_neighbors=9, metric=metric, shrinkage=2.0)
+    annotation = annotator.fit(au_src, y).annotate(au_tgt)
+    mapped_src = annotator.au_space_.transform(au_src)
+    mapped_tgt = annotator.au_space_.transform(au_tgt)
+    if metric == "euclidean":
+        ranks = np.argsort(np.argsort(au_src, axis=0), axis=0) / (len(au_src) - 1)
+        np.testing.assert_allclose(mapped_src, ranks, atol=0.02)
     prior = np.array([np.mean(y == c) for c in CLASSES])
     for j in range(len(au_tgt)):
         distance = np.linalg.norm(mapped_src - mapped_tgt[j], axis=1)
