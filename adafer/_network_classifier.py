@@ -322,12 +322,17 @@ class NetworkClassifier(DomainClassifier):
     ) -> None:
         """Set what batch normalisation uses in `predict`, as `norm_statistics` says."""
         from .deep.inference import estimate_statistics
+        from .deep.loop import mixed_rows
 
         if not trainer.history or self.norm_statistics == "running":
             return
-        rows = np.arange(n_trained)
         if self.norm_statistics == "target" and len(feed) > n_source:
             rows = np.arange(n_source, len(feed))
+        elif n_trained > n_source:
+            # domains in the shares that the joint stage's batches had
+            rows = mixed_rows(n_source, n_trained - n_source, trainer.rng).ravel()
+        else:
+            rows = np.arange(n_source)
         estimate_statistics(trainer.network, feed, trainer.rng.permutation(rows)[:_STATISTICS_ROWS])
 
     # -------------------------------------------------------------- predicting

@@ -146,6 +146,8 @@ class AUGuidedAnnotator(BaseEstimator):
 
     n_features_in_: int
     code_table_: CodeTable
+    source_scores_: NDArray
+    source_labels_: NDArray
 
     # ------------------------------------------------------------------ fitting
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from .deep.backbones import AdaFERNetwork
     from .deep.batches import Feed
+    from .deep.fused import FusedAdaptation
     from .deep.loop import Adaptation, Trainer
+    from .fusion import AUOpinion
 
 __all__ = ["AdaFERClassifier"]
 
@@ -37,8 +39,15 @@ class AdaFERClassifier(NetworkClassifier):
 
     Parameters
     ----------
+    recipe : {"fused", "paper"}, default="fused"
+        "paper": labels by AUs alone, fixed, as in Equations 1 to 4. "fused":
+        labels by AUs and the network together, each trusted as far as their
+        agreement allows, renewed while the network learns; see the notes.
     annotator : AUGuidedAnnotator, default=None
-        How targets get labels (AGA); None uses its defaults, the paper's.
+        How targets get labels (AGA). None is ``AUGuidedAnnotator()`` under
+        ``recipe="paper"``, which is the paper's, and
+        ``AUGuidedAnnotator(matching="near")`` under "fused", which uses its
+        label distributions, not `schemes` and `conflict`.
     au_extractor : AUExtractor, default=None
         What scores AUs where `au_src` or `au_tgt` is not given.
     anchors : {"both", "source", "target"}, default="both"
@@ -55,6 +64,11 @@ class AdaFERClassifier(NetworkClassifier):
         Weight of the target's label loss in Equation 3.
     epsilon : float, default=1.0
         Weight of the triplet loss.
+    confusion_weight : float, default=1.0
+        Weight of minimum class confusion on the target. Under "fused" only.
+    label_momentum : float, default=0.7
+        How slowly fused labels follow the network, in [0, 1]; 1 keeps those
+        made before the joint stage. Under "fused" only.
     n_jobs : int, default=None
         Workers that score AUs.
     %(shared_parameters)s
@@ -66,7 +80,11 @@ class AdaFERClassifier(NetworkClassifier):
     annotation_ : TargetAnnotation
         Labels, weights and match counts of the target.
     target_labels_ : ndarray of float64 of shape (n_targets, n_classes)
-        T-soft labels of the target, zero rows where there is none.
+        Labels of the target: T-soft, zero rows where there is none, under
+        "paper"; fused labels of the last epoch under "fused".
+    opinion_accuracies_ : dict of str -> float
+        Estimated shares of the target that "network" (before adapting) and
+        "aus" name rightly, found without labels. Under "fused" only.
     coverage_ : float
         Share of targets whose AU code at least one source sample shares.
     margin_ : float
@@ -86,6 +104,16 @@ class AdaFERClassifier(NetworkClassifier):
 
     Notes
     -----
+    The fused recipe, which is ours: the network after the source stage, AUs of
+    the upper face and AUs of the lower face are three opinions of each target
+    that err for different reasons; how often any two agree tells how often each
+    is right. Network and AUs are tempered until they are as sure as they are
+    right, and multiplied: ``label ~ network ** a * (aus / prior) ** b``. While
+    the network learns these labels, the running average of its own predictions
+    takes the network's place, tempered to the accuracy it had at first, so that
+    it cannot talk itself into being sure. Minimum class confusion is added, and
+    triplets whose negative bears the anchor's label are left out.
+
     Under cross-validation and grid search pass ``X_tgt=as_target(X_tgt)``, and
     the same for `au_tgt`: scikit-learn silently slices whatever has as many
     rows as ``X``.
@@ -93,27 +121,27 @@ class AdaFERClassifier(NetworkClassifier):
     References
     ----------
     AU-Guided Unsupervised Domain Adaptive Facial Expression Recognition,
-    sections 3.3 to 3.5.
+    sections 3.3 to 3.5. Minimum class confusion: Y. Jin et al., ECCV 2020.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from adafer import AdaFERClassifier, AUGuidedAnnotator
+    >>> from adafer import AdaFERClassifier
     >>> rng = np.random.default_rng(0)
     >>> y = rng.integers(2, size=80)
     >>> au_src = np.where(y[:, None] == [0, 1], 0.9, 0.1)
     >>> X_src = rng.normal(size=(80, 4)) + 3 * y[:, None]
     >>> X_tgt, au_tgt = X_src + 2.0, au_src
     >>> clf = AdaFERClassifier(
-    ...     annotator=AUGuidedAnnotator(threshold=0.5), epochs=20, learning_rate=0.003,
-    ...     batch_size=32, random_state=0, device="cpu",
+    ...     epochs=20, learning_rate=0.003, batch_size=32, random_state=0, device="cpu"
     ... )
-    >>> clf.fit(X_src, y, X_tgt, au_src=au_src, au_tgt=au_tgt).score(X_tgt, y) > 0.9
+    >>> clf.fit(X_src, y, X_tgt, au_src=au_src, au_tgt=au_tgt).score(X_tgt, y) > 0.8
     True
     """
 
     _parameter_constraints: dict = {
         **NetworkClassifier._parameter_constraints,
+        "recipe": [StrOptions({"fused", "paper"})],
         "annotator": [None, HasMethods(["fit", "annotate"])],
         "au_extractor": [None, HasMethods(["fit_scores", "score_faces"])],
         "anchors": [StrOptions({"both", "source", "target"})],
@@ -122,6 +150,8 @@ class AdaFERClassifier(NetworkClassifier):
         "margin_regularization": [Interval(Real, 0, None, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="left")],
+        "confusion_weight": [Interval(Real, 0, None, closed="left")],
+        "label_momentum": [Interval(Real, 0, 1, closed="both")],
         "n_jobs": [None, Integral],
     }
 
@@ -131,6 +161,7 @@ class AdaFERClassifier(NetworkClassifier):
         self,
         backbone: str = "resnet18",
         *,
+        recipe: Literal["fused", "paper"] = "fused",
         annotator: AUGuidedAnnotator | None = None,
         au_extractor: AUExtractor | None = None,
         anchors: str = "both",
@@ -139,10 +170,13 @@ class AdaFERClassifier(NetworkClassifier):
         margin_regularization: float = 0.2,
         beta: float = 1.0,
         epsilon: float = 1.0,
+        confusion_weight: float = 1.0,
+        label_momentum: float = 0.7,
         n_jobs: int | None = None,
         **shared: Unpack[NetworkOptions],
     ):
         super().__init__(backbone, **shared)
+        self.recipe = recipe
         self.annotator = annotator
         self.au_extractor = au_extractor
         self.anchors = anchors
@@ -151,13 +185,46 @@ class AdaFERClassifier(NetworkClassifier):
         self.margin_regularization = margin_regularization
         self.beta = beta
         self.epsilon = epsilon
+        self.confusion_weight = confusion_weight
+        self.label_momentum = label_momentum
         self.n_jobs = n_jobs
 
-    def _plan(self, source: DomainInputs, y: NDArray, target: DomainInputs) -> Adaptation:
+    def _plan(
+        self, source: DomainInputs, y: NDArray, target: DomainInputs
+    ) -> Adaptation | FusedAdaptation:
         """AGA and AGT."""
-        from .deep.loop import Adaptation, pool_triplets
+        from .deep.fused import FusedAdaptation
+        from .deep.loop import Adaptation
 
-        annotator = AUGuidedAnnotator() if self.annotator is None else clone(self.annotator)
+        annotator = self._annotate(source, y, target)
+        miner = self._mine(annotator, source, target)
+        beta, epsilon = float(self.beta), float(self.epsilon)
+        if self.recipe == "fused":
+            return FusedAdaptation(
+                opinion=self._au_opinion(source, y, target),
+                miner=miner,
+                beta=beta,
+                epsilon=epsilon,
+                confusion_weight=float(self.confusion_weight),
+                label_momentum=float(self.label_momentum),
+                coverage=self.coverage_,
+            )
+        return Adaptation(
+            annotation=self.annotation_,
+            miner=miner,
+            schemes=tuple(annotator.schemes),
+            conflict=annotator.conflict,
+            beta=beta,
+            epsilon=epsilon,
+        )
+
+    def _annotate(
+        self, source: DomainInputs, y: NDArray, target: DomainInputs
+    ) -> AUGuidedAnnotator:
+        if self.annotator is not None:
+            annotator = clone(self.annotator)
+        else:
+            annotator = AUGuidedAnnotator(matching="near" if self.recipe == "fused" else "exact")
         self.annotator_ = annotator.fit(source.au, y)
         without = np.setdiff1d(y, self.annotator_.classes_).tolist()
         if without:
@@ -168,6 +235,13 @@ class AdaFERClassifier(NetworkClassifier):
         self.annotation_ = self.annotator_.annotate(target.au)
         self.target_labels_ = self.annotation_.labels
         self.coverage_ = self.annotation_.coverage
+        return annotator
+
+    def _mine(
+        self, annotator: AUGuidedAnnotator, source: DomainInputs, target: DomainInputs
+    ) -> TripletMiner:
+        from .deep.loop import pool_triplets
+
         near = "near" in (annotator.matching, annotator.backoff)
         miner = TripletMiner(
             self.anchors,
@@ -175,20 +249,42 @@ class AdaFERClassifier(NetworkClassifier):
             near_positives=5 if near else 0,
             thresholds=annotator.thresholds_,
         ).fit(source.au, target.au)
-        trial, self.n_skipped_anchors_ = pool_triplets(miner.draw(0), self.anchors, len(y))
+        trial, self.n_skipped_anchors_ = pool_triplets(
+            miner.draw(0), self.anchors, len(source.inputs)
+        )
         if len(trial) == 0:
             raise ValueError(
                 f"No triplet can be formed: all {self.n_skipped_anchors_} anchors lack a sample "
                 "with the same AU code, or one with another, in the other domain. Use an "
                 "annotator with matching='near' or backoff='near', or anchors='both'."
             )
-        return Adaptation(
-            annotation=self.annotation_,
-            miner=miner,
-            schemes=tuple(annotator.schemes),
-            conflict=annotator.conflict,
-            beta=float(self.beta),
-            epsilon=float(self.epsilon),
+        return miner
+
+    def _au_opinion(self, source: DomainInputs, y: NDArray, target: DomainInputs) -> AUOpinion:
+        """Ask all AUs, and either half of them, for the target's labels."""
+        from .fusion import AUOpinion, split_aus
+
+        au_src, au_tgt = source.au, target.au
+        assert au_src is not None
+        assert au_tgt is not None
+        parts = None
+        if au_src.shape[1] > 1:
+            halves = split_aus(source.au_names, au_src.shape[1])
+            first, second = (
+                AUGuidedAnnotator(matching="near")
+                .fit(au_src[:, columns], y)
+                .predict_proba(au_tgt[:, columns])
+                for columns in halves
+            )
+            parts = first, second
+        annotation = self.annotation_
+        prior = self.annotator_.class_prior_
+        known = annotation.weights > 0
+        return AUOpinion(
+            labels=np.where(known[:, None], annotation.labels, prior),
+            parts=parts,
+            prior=prior,
+            known=known,
         )
 
     def _trainer(
@@ -203,8 +299,21 @@ class AdaFERClassifier(NetworkClassifier):
         )
         return trainer
 
-    def _adapt(self, trainer: Trainer, feed: Feed, labels: NDArray, plan: Adaptation) -> None:
-        trainer.fit_joint(feed, labels, plan, self.epochs)
+    def _adapt(
+        self, trainer: Trainer, feed: Feed, labels: NDArray, plan: Adaptation | FusedAdaptation
+    ) -> None:
+        from .deep.fused import FusedAdaptation, fit_fused
+
+        if isinstance(plan, FusedAdaptation):
+            # the network says what it would at the end of a source-only fit
+            self._estimate_statistics(trainer, feed, len(labels), len(labels))
+            fusion, self.target_labels_ = fit_fused(trainer, feed, labels, plan, self.epochs)
+            self.opinion_accuracies_ = {
+                "network": fusion.network_accuracy,
+                "aus": fusion.au_accuracy,
+            }
+        else:
+            trainer.fit_joint(feed, labels, plan, self.epochs)
         assert trainer.margin is not None
         self.margin_ = float(trainer.margin().detach())
         joint = [row for row in trainer.history if row["stage"] == "joint"]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,10 @@ class DemoSettings:
     batch_size : int
     learning_rate : float
     learning_rate_decay : float
+    recipe : {"fused", "paper"}
+        As in `AdaFERClassifier`.
     matching : {"exact", "hamming", "near"}
-        As in `AUGuidedAnnotator`, and the next three.
-    backoff : {None, "hamming", "near", "prior"}
-    n_neighbors : int
-    schemes : tuple of str
+        As in `AUGuidedAnnotator`.
     beta, epsilon, tau_n, margin : float
         As in `AdaFERClassifier`.
     max_faces : int or None
@@ -66,10 +65,8 @@ class DemoSettings:
     batch_size: int = 64
     learning_rate: float = 2e-3
     learning_rate_decay: float = 0.9
+    recipe: Literal["fused", "paper"] = "fused"
     matching: str = "near"
-    backoff: str | None = None
-    n_neighbors: int = 30
-    schemes: tuple[str, ...] = ("t-soft", "s-hard")
     beta: float = 1.0
     epsilon: float = 1.0
     tau_n: float = 0.5
@@ -80,7 +77,7 @@ class DemoSettings:
     @classmethod
     def quick(cls) -> DemoSettings:
         """Take a few faces and one epoch: shows that everything runs, no more."""
-        return cls(image_size=32, source_epochs=1, epochs=1, max_faces=70, n_neighbors=10)
+        return cls(image_size=32, source_epochs=1, epochs=1, max_faces=70)
 
 
 def run_demo(
@@ -241,12 +238,8 @@ def _classifier(settings: DemoSettings, seed: int, device: str, verbose: int) ->
     return AdaFERClassifier(
         settings.backbone,
         image_size=settings.image_size,
-        annotator=AUGuidedAnnotator(
-            settings.schemes,
-            matching=settings.matching,
-            backoff=settings.backoff,
-            n_neighbors=settings.n_neighbors,
-        ),
+        recipe=settings.recipe,
+        annotator=AUGuidedAnnotator(matching=settings.matching),
         tau_n=settings.tau_n,
         margin=settings.margin,
         beta=settings.beta,

@@ -20,6 +20,7 @@ from adafer.faces import FaceReadError
 
 def small(**options):
     settings = {
+        "recipe": "paper",
         "annotator": AUGuidedAnnotator(threshold=0.5),
         "epochs": 4,
         "batch_size": 32,
@@ -38,7 +39,12 @@ def domains(problem, *names):
     return {name: problem[name] for name in names or ("X_tgt", "au_src", "au_tgt")}
 
 
-@parametrize_with_checks([AdaFERClassifier(epochs=12, learning_rate=0.02, random_state=0)])
+@parametrize_with_checks(
+    [
+        AdaFERClassifier(epochs=12, learning_rate=0.02, random_state=0),
+        AdaFERClassifier(recipe="paper", epochs=12, learning_rate=0.02, random_state=0),
+    ]
+)
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)
     assert not hasattr(estimator, "network_")  # checks work on clones
@@ -265,17 +271,27 @@ def test_a_computed_au_is_asked_for_once_per_picture(face_problem):
 
 def test_norm_statistics_say_whose_statistics_predict_uses(face_problem):
     p = face_problem
+    share = (40 + 2 * 48) / (3 * 88)  # of the target in the joint stage's batches
     means = {}
     for choice in ("trained", "target", "running"):
         clf = tiny_faces(norm_statistics=choice, epochs=1).fit(p["X"], p["y"], **domains(p))
         means[choice] = clf.network_.backbone[1].running_mean.numpy()
         convolution = clf.network_.backbone[0]
-        faces = {"trained": np.concatenate([p["X"], p["X_tgt"]]), "target": p["X_tgt"]}
-        if choice != "running":
-            inputs = torch.from_numpy(faces[choice]).permute(0, 3, 1, 2) / 255
-            with torch.no_grad():
-                expected = convolution(clf.network_.normalize(inputs)).mean((0, 2, 3)).numpy()
-            np.testing.assert_allclose(means[choice], expected, atol=1e-4)
+        with torch.no_grad():
+            source, target = (
+                convolution(
+                    clf.network_.normalize(torch.from_numpy(p[name]).permute(0, 3, 1, 2) / 255)
+                )
+                .mean((0, 2, 3))
+                .numpy()
+                for name in ("X", "X_tgt")
+            )
+        if choice == "target":
+            np.testing.assert_allclose(means[choice], target, atol=1e-4)
+        if choice == "trained":
+            mixed = share * target + (1 - share) * source
+            np.testing.assert_allclose(means[choice], mixed, atol=0.01)
+            assert np.abs(mixed - (source + target) / 2).max() > 0.02
     assert np.abs(means["trained"] - means["target"]).max() > 1e-3
     assert np.abs(means["trained"] - means["running"]).max() > 1e-3
 

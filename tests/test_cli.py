@@ -102,7 +102,7 @@ def no_fit(monkeypatch):
 def test_fit_reports_and_writes_a_model(place):
     result = adafer(*fit_arguments(place))
     assert result.exit_code == 0, result.output
-    for words in ("8 joy, 8 sad", "target faces   12", "coverage", "last losses", "t-soft"):
+    for words in ("8 joy, 8 sad", "target faces   12", "coverage", "last losses", "fused"):
         assert words in result.output
     model = load_model(place / "model")
     assert model.classes_.tolist() == ["joy", "sad"]

@@ -10,7 +10,7 @@ from adafer.datasets import load_facs_faces
 from adafer.demo import DemoSettings, run_demo
 
 TINY = DemoSettings(
-    image_size=16, source_epochs=1, epochs=1, batch_size=32, n_neighbors=5, max_faces=80
+    image_size=16, source_epochs=1, epochs=1, batch_size=32, max_faces=80
 )
 
 

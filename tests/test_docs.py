@@ -64,7 +64,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     assert names["clf"].predict_proba(names["X_tgt"]).shape == (28, 7)
     assert (tmp_path / "model").is_dir()
-    assert names["search"].best_params_["annotator__matching"] in ("exact", "near")
+    assert names["search"].best_params_["recipe"] in ("fused", "paper")
 
 
 def test_example_of_two_folders_runs(tmp_path):

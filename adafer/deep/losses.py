@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Margin", "classification_loss", "soft_cross_entropy", "soft_divergence", "triplet_loss"]
+__all__ = [
+    "Margin",
+    "class_confusion_loss",
+    "classification_loss",
+    "soft_cross_entropy",
+    "soft_divergence",
+    "triplet_loss",
+]
 
 
 def _masked_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -103,6 +110,38 @@ def classification_loss(
         terms[scheme] = term(logits, labels, target_weights)
         loss = loss + beta * terms[scheme]
     return loss, terms
+
+
+def class_confusion_loss(logits: Tensor, temperature: float = 2.5) -> Tensor:
+    """Minimum class confusion: no two classes may be probable at once.
+
+    Rows are weighted by how sure they are, each class' weighted co-occurrence
+    with the others is made to sum to 1, and what lies off the diagonal is the
+    loss.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_classes)
+        Of unlabelled rows.
+    temperature : float, default=2.5
+        Logits are divided by it.
+
+    Returns
+    -------
+    loss : Tensor, scalar
+
+    References
+    ----------
+    Y. Jin, X. Wang, M. Long, J. Wang: Minimum Class Confusion for Versatile
+    Domain Adaptation, ECCV 2020.
+    """
+    shares = functional.softmax(logits / temperature, dim=1)
+    entropy = -(shares * functional.log_softmax(logits / temperature, dim=1)).sum(dim=1)
+    sureness = 1 + torch.exp(-entropy)
+    weights = sureness * len(logits) / sureness.sum()
+    confusion = (shares * weights[:, None]).T @ shares
+    confusion = confusion / confusion.sum(dim=1, keepdim=True)
+    return (confusion.sum() - confusion.trace()) / logits.shape[1]
 
 
 def triplet_loss(

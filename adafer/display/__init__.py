@@ -2,6 +2,22 @@
 
 from ._style import new_figure
 from .aus import AUDistributionDisplay
+from .confusion import ConfusionDisplay
+from .coverage import CoverageDisplay
+from .features import FeaturesDisplay
 from .predictions import PredictionsDisplay, RecallDisplay
+from .pseudo_labels import PseudoLabelsDisplay
+from .results import AblationDisplay, ParameterCurveDisplay
 
-__all__ = ["AUDistributionDisplay", "PredictionsDisplay", "RecallDisplay", "new_figure"]
+__all__ = [
+    "AUDistributionDisplay",
+    "AblationDisplay",
+    "ConfusionDisplay",
+    "CoverageDisplay",
+    "FeaturesDisplay",
+    "ParameterCurveDisplay",
+    "PredictionsDisplay",
+    "PseudoLabelsDisplay",
+    "RecallDisplay",
+    "new_figure",
+]

@@ -5,6 +5,7 @@ import torch
 from adafer.deep.backbones import build_network
 from adafer.deep.losses import (
     Margin,
+    class_confusion_loss,
     classification_loss,
     soft_cross_entropy,
     soft_divergence,
@@ -210,3 +211,37 @@ def test_learnable_margin_rests_at_regularization_over_the_violating_share(share
         optimizer.step()
     assert margin().item() == pytest.approx(0.2 / share, rel=0.02)
     assert margin().item() > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_class_confusion_equals_a_slow_version(seed):
+    logits = np.random.default_rng(seed).normal(size=(12, 4)) * 3
+    shares = np.array([slow_softmax(row / 2.5) for row in logits])
+    sureness = [1 + np.exp(sum(p * np.log(p) for p in row)) for row in shares]
+    total = 0.0
+    for a in range(4):
+        together = [
+            sum(
+                12 * w / sum(sureness) * row[a] * row[b]
+                for w, row in zip(sureness, shares, strict=True)
+            )
+            for b in range(4)
+        ]
+        total += sum(together[b] for b in range(4) if b != a) / sum(together)
+    assert class_confusion_loss(torch.tensor(logits)).item() == pytest.approx(total / 4, rel=1e-9)
+
+
+def test_class_confusion_reaches_the_backbone_and_makes_predictions_distinct():
+    torch.manual_seed(0)
+    network = build_network("convnet", 3, image_size=32)
+    pictures = torch.rand(12, 3, 32, 32)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    losses = []
+    for _ in range(5):
+        loss = class_confusion_loss(network(network.normalize(pictures))[1])
+        optimizer.zero_grad()
+        loss.backward()
+        assert all(p.grad.abs().sum() > 0 for p in list(network.parameters())[:1])
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
