@@ -53,6 +53,7 @@ setup(
         "pillow>=10.3",
         "ai-edge-litert>=1.2",
         "safetensors>=0.4.3",
+        'tomli>=2; python_version < "3.11"',
         "tqdm>=4.66",
         "typer>=0.12",
         "matplotlib>=3.8",

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .study.command import compare, study
 
 __all__ = ["app", "main"]
 
@@ -59,6 +60,13 @@ app = typer.Typer(
 def main() -> None:
     """Run the command with the arguments of the process."""
     app(prog_name="adafer")
+
+
+class Recipe(str, Enum):
+    """Values of ``--recipe``."""
+
+    fused = "fused"
+    paper = "paper"
 
 
 class Matching(str, Enum):
@@ -173,14 +181,22 @@ def fit(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Triplets per step.")] = 128,
     learning_rate: Annotated[float, typer.Option(help="Of the optimiser Adam.")] = 1e-3,
+    recipe: Annotated[
+        Recipe, typer.Option(help="Labels by AUs and network together, or by AUs as in the paper.")
+    ] = Recipe.fused,
     matching: Annotated[
-        Matching, typer.Option(help="When a target and a source face have the same AUs.")
-    ] = Matching.exact,
+        Matching | None,
+        typer.Option(
+            help="When a target and a source face have the same AUs; by default near, or exact "
+            "with --recipe paper."
+        ),
+    ] = None,
     backoff: Annotated[
         Backoff, typer.Option(help="What labels a target face without a match.")
     ] = Backoff.none,
     schemes: Annotated[
-        str, typer.Option(help="Labels to train on: t-soft, s-hard, t-hard, with commas.")
+        str,
+        typer.Option(help="Labels of --recipe paper: t-soft, s-hard, t-hard, with commas."),
     ] = "t-soft,s-hard",
     au_source: Annotated[
         Path | None, typer.Option(help="AU scores as `adafer aus` writes them.")
@@ -206,12 +222,15 @@ def fit(
     chosen = tuple(name.strip() for name in schemes.split(",") if name.strip())
     if not chosen or set(chosen) - set(SCHEMES):
         raise ValueError(f"--schemes is {schemes!r}; expected some of {', '.join(SCHEMES)}.")
+    if matching is None:
+        matching = Matching.near if recipe is Recipe.fused else Matching.exact
     source_paths, labels = labelled_pictures(source)
     target_paths = nameless_order(unlabelled_pictures(target))
     classifier = AdaFERClassifier(
         backbone,
         weights=weights,
         image_size=image_size,
+        recipe=recipe.value,
         annotator=AUGuidedAnnotator(
             chosen,
             matching=matching.value,
@@ -401,6 +420,10 @@ def render(context: typer.Context) -> None:
     raise typer.Exit(render_main(context.args))
 
 
+app.command()(study)
+app.command()(compare)
+
+
 @app.command("download-weights")
 def download_weights(
     backbone: Annotated[str, typer.Argument(help="A torchvision network, such as resnet18.")],
@@ -427,7 +450,7 @@ def info() -> None:
     label = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU"
     typer.echo(f"{'device':<16} {device} ({label}), {torch.get_num_threads()} CPU threads")
     models = files("adafer.aus").joinpath("models").iterdir()
-    bundled = sorted(item.name for item in models if item.name.endswith(".task"))
+    bundled = sorted(item.name for item in models if item.name.endswith((".task", ".safetensors")))
     typer.echo(f"{'face models':<16} {', '.join(bundled) or 'none'}")
     checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
     names = sorted(path.name for path in checkpoints.glob("*.pth"))

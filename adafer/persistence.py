@@ -51,7 +51,7 @@ _CLASSIFIERS = {
     "SourceOnlyClassifier": "adafer.baselines",
 }
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
-_RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_")
+_RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_", "opinion_accuracies_")
 # a model that is used elsewhere must not write there
 _OF_THIS_MACHINE = ("cache",)
 # a limit that keeps a wrong file from asking for all the memory
@@ -230,6 +230,8 @@ def _to_json(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return [_to_json(item) for item in value]
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        return {key: _to_json(item) for key, item in value.items()}
     if isinstance(value, BaseEstimator) and _PARTS.get(type(value).__name__) is type(value):
         parameters = value.get_params(deep=False)
         return {
@@ -272,8 +274,8 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
         to the bit. Of the fitted
         attributes it has `classes_`, `network_`, `history_`, `n_iter_`,
         `n_features_in_` or `image_shape_`, and after a fit with target data
-        `coverage_`, `margin_`, `n_skipped_anchors_`, `au_names_` and
-        `au_thresholds_`. A `device` that is not on this machine becomes "auto".
+        `coverage_`, `margin_`, `n_skipped_anchors_`, `opinion_accuracies_`,
+        `au_names_` and `au_thresholds_`. A `device` that is not on this machine becomes "auto".
 
     Raises
     ------

@@ -116,6 +116,16 @@ def test_two_fits_are_equal_to_the_bit_and_names_of_aus_may_come_in_any_order(fe
     assert same(first, second)
 
 
+def test_a_saved_model_knows_its_recipe_and_what_it_trusted(feature_problem, tmp_path):
+    p = feature_problem
+    clf = adapted(p, epochs=1)
+    clf.save(tmp_path / "model")
+    again = AdaFERClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(p["X_tgt"]), clf.predict_proba(p["X_tgt"]))
+    assert again.recipe == "fused"
+    assert again.opinion_accuracies_ == clf.opinion_accuracies_
+
+
 def test_target_labels_cannot_matter_because_none_are_taken(feature_problem):
     p = dict(feature_problem)
     first = adapted(p)
