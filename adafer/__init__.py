@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SourceOnlyClassifier,
     )
     from .classifier import AdaFERClassifier
-    from .domains import as_target
+    from .target import as_target
     from .triplets import TripletMiner
 
 # name -> module that defines it
@@ -35,7 +35,7 @@ _EXPORTS = {
     "PseudoLabelClassifier": "adafer.baselines",
     "SourceOnlyClassifier": "adafer.baselines",
     "TripletMiner": "adafer.triplets",
-    "as_target": "adafer.domains",
+    "as_target": "adafer.target",
 }
 _MODULES = ("aus", "datasets", "deep", "display", "faces", "matching", "persistence")
 

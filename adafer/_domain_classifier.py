@@ -18,8 +18,9 @@ from ._inherited import complete
 from ._sklearn import fit_context
 from .aus import AUExtractor
 from .aus.scores import align_au_columns, check_au_scores
-from .domains import DomainInputs, check_same_kind, is_features, read_domain, unwrap_target
+from .domains import DomainInputs, check_same_kind, is_features, read_domain
 from .faces import Faces, OnError, check_faces, resize_faces
+from .target import unwrap_target
 
 if TYPE_CHECKING:
     from typing_extensions import Self

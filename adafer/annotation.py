@@ -15,9 +15,9 @@ from ._sklearn import Interval, StrOptions, fit_context
 from .au_space import AUSpace
 from .aus.facs import binarize, fit_thresholds
 from .aus.scores import align_au_columns, check_au_scores, has_scores
-from .domains import unwrap_target
 from .inheritance import SCHEMES, TargetAnnotation
 from .matching import CodeTable, codes_within, nearest_scores, search_codes
+from .target import unwrap_target
 
 __all__ = ["AUGuidedAnnotator"]
 

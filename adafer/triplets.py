@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from ._sklearn import Interval, StrOptions, fit_context
 from .aus.facs import binarize
 from .aus.scores import align_au_columns, check_au_scores, has_scores
-from .domains import unwrap_target
 from .matching import code_keys, nearest_scores
+from .target import unwrap_target
 
 __all__ = ["TripletMiner", "Triplets"]
 

@@ -429,7 +429,8 @@ def test_a_joint_epoch_has_as_many_steps_and_pictures_as_adafers(feature_problem
 
     monkeypatch.setattr(Trainer, "_epoch", count)
     annotator = AUGuidedAnnotator(matching="near", n_neighbors=20)
-    fitted(make(AdaFERClassifier, epochs=1, annotator=annotator), p)
+    # the fused recipe leaves some triplets out
+    fitted(make(AdaFERClassifier, epochs=1, recipe="paper", annotator=annotator), p)
     fitted(make(PseudoLabelClassifier, epochs=1), p)
     adafer, pseudo = n_steps[:2], n_steps[2:]
     assert adafer == pseudo

@@ -384,7 +384,14 @@ def test_info_and_version_tell_what_is_there():
     assert adafer("--version").output.strip() == f"adafer {__version__}"
     result = adafer("info")
     assert result.exit_code == 0, result.output
-    for words in ("adafer", "torch", "device", "face_landmarker.task", "au_heads", "ImageNet weights"):
+    for words in (
+        "adafer",
+        "torch",
+        "device",
+        "face_landmarker.task",
+        "au_heads",
+        "ImageNet weights",
+    ):
         assert words in result.output
 
 

@@ -9,9 +9,7 @@ from adafer import demo as demo_module
 from adafer.datasets import load_facs_faces
 from adafer.demo import DemoSettings, run_demo
 
-TINY = DemoSettings(
-    image_size=16, source_epochs=1, epochs=1, batch_size=32, max_faces=80
-)
+TINY = DemoSettings(image_size=16, source_epochs=1, epochs=1, batch_size=32, max_faces=80)
 
 
 class TrueUnits:

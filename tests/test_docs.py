@@ -4,6 +4,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,13 @@ def test_docstring_examples_run(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
+
+
+@pytest.mark.parametrize("name", sorted(set(adafer.__all__) - {"__version__"}))
+def test_each_public_name_can_be_the_first_import(name):
+    """In a process of its own: modules that import each other work in one order only."""
+    code = f"from adafer import {name}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_public_classes_have_examples():

@@ -17,8 +17,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._sklearn import Interval, StrOptions, fit_context
-from ..domains import unwrap_target
 from ..faces import check_faces, read_faces, resize_faces
+from ..target import unwrap_target
 from ._au_labels import (
     au_relations,
     balance_weights,

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ..domains import unwrap_target
 from ..inheritance import TargetAnnotation
+from ..target import unwrap_target
 from ._panels import panel_axes, plain_axes
 from ._samples import labelled_rows, last_step, take_rows
 from ._style import BARS, INK, LINE, QUIET

@@ -11,7 +11,7 @@ from sklearn.manifold import TSNE
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from ..domains import unwrap_target
+from ..target import unwrap_target
 from ._panels import distinct_colours, panel_axes
 from ._samples import draw_rows, take_rows
 from ._style import INK, LINE, QUIET

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from ..domains import unwrap_target
 from ..faces import Picture, read_faces
+from ..target import unwrap_target
 from ._samples import draw_rows, labelled_rows, last_step, take_rows
 from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure
 
