@@ -224,6 +224,13 @@ class NetworkClassifier(DomainClassifier):
         self, network: AdaFERNetwork, source: DomainInputs, *, is_new: bool
     ) -> AdaFERNetwork:
         """Change the network once the source is read; torch is seeded here."""
+        return self._extend_network(network) if is_new else network
+
+    def _extend_network(self, network: AdaFERNetwork) -> AdaFERNetwork:
+        """Give a plain network what the method adds by its parameters alone.
+
+        Also called for a saved model, whose tensors are then read into it.
+        """
         return network
 
     def _n_aus_to_predict(self) -> int | None:

@@ -95,7 +95,7 @@ def check_fitted_network(classifier: NetworkClassifier, stored: Mapping[str, Any
     state = classifier.network_.state_dict()
     check_tensors(
         {name: (tuple(tensor.shape), dtype_name(tensor.dtype)) for name, tensor in state.items()},
-        _build(stored, len(classifier.classes_)),
+        _build(stored, len(classifier.classes_), classifier),
         "The fitted network",
         "backbone was changed after fit: set it back before saving.",
     )
@@ -123,7 +123,11 @@ def check_digest(path: Path, digest: str) -> None:
 
 
 def restore_network(
-    path: Path, stored: Mapping[str, Any], n_classes: int, digest: str
+    path: Path,
+    stored: Mapping[str, Any],
+    n_classes: int,
+    digest: str,
+    classifier: NetworkClassifier | None = None,
 ) -> AdaFERNetwork:
     """Judge shapes by the file's header, build the network, and only then read tensors."""
     import torch
@@ -139,7 +143,7 @@ def restore_network(
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no complete safetensors file ({error}). {AGAIN}") from error
     _check_before_building(path, stored, n_classes, found)
-    network = _build(stored, n_classes)
+    network = _build(stored, n_classes, classifier)
     check_tensors(found, network, str(path), AGAIN)
     check_digest(path, digest)
     network.load_state_dict(load_file(path))
@@ -168,7 +172,9 @@ def _check_before_building(
             raise ValueError(f"{path}: tensor {name!r}: got {got}, expected {shape}. {AGAIN}")
 
 
-def _build(stored: Mapping[str, Any], n_classes: int) -> AdaFERNetwork:
+def _build(
+    stored: Mapping[str, Any], n_classes: int, classifier: NetworkClassifier | None = None
+) -> AdaFERNetwork:
     """Make the network without touching the caller's random state."""
     import torch
 
@@ -188,7 +194,7 @@ def _build(stored: Mapping[str, Any], n_classes: int) -> AdaFERNetwork:
             network = build_network(stored["backbone"], n_classes, image_size=stored["image_size"])
         n_aus = stored.get("n_aus")
         if n_aus is None:
-            return network
+            return network if classifier is None else classifier._extend_network(network)
         return with_au_inputs(network, torch.zeros(n_aus), torch.ones(n_aus))
 
 

@@ -35,6 +35,7 @@ from ._saved_network import (
 from ._versions import versions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
+from .rivals import _EXPORTS as _RIVALS
 
 __all__ = ["check_model_path", "load_model", "save_model"]
 
@@ -49,6 +50,7 @@ _CLASSIFIERS = {
     "AdaFERClassifier": "adafer.classifier",
     "PseudoLabelClassifier": "adafer.baselines",
     "SourceOnlyClassifier": "adafer.baselines",
+    **{name: f"adafer.rivals.{module}" for name, module in _RIVALS.items()},
 }
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_", "opinion_accuracies_")
@@ -342,7 +344,7 @@ def _restore(tensors: Path, description: Mapping[str, Any]) -> DomainClassifier:
     classifier = _restore_parameters(_class(description["class"]), description["parameters"])
     network, digest = description["network"], description["sha256"]
     if isinstance(classifier, NetworkClassifier):
-        classifier.network_ = restore_network(tensors, network, len(classes), digest)
+        classifier.network_ = restore_network(tensors, network, len(classes), digest, classifier)
         classifier.history_ = [dict(row) for row in description["history"]]
         if network["inputs"] == "faces":
             classifier.image_shape_ = (network["image_size"], network["image_size"], 3)

@@ -108,7 +108,7 @@ class AUFeed(Feed):
         super().__init__(parts, device)
         self.scores = torch.from_numpy(np.concatenate(au_parts).astype(np.float32))
 
-    def au(self, rows: Tensor) -> Tensor:
+    def beside(self, rows: Tensor) -> dict[str, Tensor]:
         """Gather AU scores and send them to the device.
 
         Parameters
@@ -117,6 +117,7 @@ class AUFeed(Feed):
 
         Returns
         -------
-        au : Tensor of float32 of shape (n, n_aus)
+        beside : dict of str -> Tensor
+            "au", float32 of shape (n, n_aus).
         """
-        return self.scores[rows].to(self.device)
+        return {"au": self.scores[rows].to(self.device)}

@@ -11,6 +11,9 @@ from torch import Tensor
 
 __all__ = ["Feed", "augment", "shuffled_batches"]
 
+# order of five points in the mirror: left and right change places
+_MIRRORED = [1, 0, 2, 4, 3]
+
 
 class Feed:
     """Source and target inputs one after the other; a batch is a list of rows.
@@ -50,9 +53,29 @@ class Feed:
             return picked
         return picked.permute(0, 3, 1, 2).float().div_(255.0)
 
+    def beside(self, rows: Tensor) -> dict[str, Tensor]:
+        """Gather what the network gets beside the inputs, by the names of its parameters.
+
+        Parameters
+        ----------
+        rows : Tensor of int64 of shape (n,)
+
+        Returns
+        -------
+        beside : dict of str -> Tensor
+            Empty here. "points", where a subclass gives them, are flipped with
+            their faces.
+        """
+        return {}
+
 
 def augment(
-    batch: Tensor, generator: torch.Generator, *, flip: float = 0.5, erase: float = 0.5
+    batch: Tensor,
+    generator: torch.Generator,
+    *,
+    flip: float = 0.5,
+    erase: float = 0.5,
+    points: Tensor | None = None,
 ) -> Tensor:
     """Flip and erase at random, each picture by its own draw, without a loop.
 
@@ -67,6 +90,9 @@ def augment(
     erase : float, default=0.5
         Probability of erasing a rectangle of 2 % to 20 % of the area, with
         sides in a ratio of 0.3 to 3.3.
+    points : Tensor of shape (n, 5, 2), optional
+        Both eyes, nose and corners of the mouth, in parts of the side; changed in
+        place where their face is flipped.
 
     Returns
     -------
@@ -74,7 +100,12 @@ def augment(
     """
     n, _, height, width = batch.shape
     draw = torch.rand(6, n, generator=generator).to(batch.device)
-    batch = torch.where((draw[0] < flip).view(n, 1, 1, 1), batch.flip(3), batch)
+    flipped = draw[0] < flip
+    batch = torch.where(flipped.view(n, 1, 1, 1), batch.flip(3), batch)
+    if points is not None:
+        mirrored = points[:, _MIRRORED] * points.new_tensor([-1.0, 1.0])
+        mirrored += points.new_tensor([1.0, 0.0])
+        points.copy_(torch.where(flipped.view(n, 1, 1), mirrored, points))
     area = (0.02 + 0.18 * draw[1]) * height * width
     ratio = torch.exp((2 * draw[2] - 1) * 1.2)
     tall = (area * ratio).sqrt().clamp(max=height)

@@ -7,11 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .au_inputs import AUFeed
 from .backbones import AdaFERNetwork
 from .batches import Feed, augment
 
-__all__ = ["estimate_statistics", "forward", "infer"]
+__all__ = ["estimate_statistics", "forward", "infer", "pooled_features"]
 
 
 def forward(
@@ -30,7 +29,7 @@ def forward(
     network : AdaFERNetwork
         Normalises the inputs.
     feed : Feed
-        An `AUFeed` gives the network AU scores, too.
+        May give the network more than inputs, an `AUFeed` AU scores.
     rows : Tensor of int64 of shape (n,)
     generator : torch.Generator, optional
         Faces are flipped and erased by its draws.
@@ -40,10 +39,10 @@ def forward(
     features : Tensor of shape (n, n_features)
     logits : Tensor of shape (n, n_classes)
     """
-    batch = network.normalize(feed.batch(rows))
+    batch, beside = network.normalize(feed.batch(rows)), feed.beside(rows)
     if feed.is_faces and generator is not None:
-        batch = augment(batch, generator)
-    return model(batch, feed.au(rows)) if isinstance(feed, AUFeed) else model(batch)
+        batch = augment(batch, generator, points=beside.get("points"))
+    return model(batch, **beside)
 
 
 @torch.no_grad()
@@ -111,3 +110,28 @@ def infer(
         features.append(found.float().cpu().numpy())
         probabilities.append(torch.softmax(logits.float().cpu().double(), dim=1).numpy())
     return np.concatenate(features), np.concatenate(probabilities)
+
+
+@torch.no_grad()
+def pooled_features(
+    network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256, first: int = 0
+) -> Tensor:
+    """Features of a feed's rows as the classifier takes them, their length kept.
+
+    Parameters
+    ----------
+    network : AdaFERNetwork
+        On the feed's device.
+    feed : Feed
+    batch_size : int, default=256
+    first : int, default=0
+        Row to begin with.
+
+    Returns
+    -------
+    features : Tensor of float32 of shape (n, n_features)
+        On the feed's device.
+    """
+    network.eval()
+    parts = torch.arange(first, len(feed)).split(batch_size)
+    return torch.cat([network.backbone(network.normalize(feed.batch(rows))) for rows in parts])

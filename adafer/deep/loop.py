@@ -7,6 +7,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,14 +23,19 @@ from .batches import Feed, shuffled_batches
 from .device import resolve_precision
 from .inference import forward
 from .losses import Margin, classification_loss, triplet_loss
+from .taps import Tap
 
 __all__ = [
     "Adaptation",
+    "FurtherStep",
     "JointBatch",
     "Trainer",
     "mixed_rows",
     "pool_triplets",
 ]
+
+
+_Step: TypeAlias = Callable[[nn.Module, NDArray], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class JointBatch:
     logits : Tensor of float32 of shape (n, n_classes)
     progress : float
         Share of the stage that is done, in [0, 1).
+    pooled : Tensor of float32 of shape (n, n_features)
+        What `features` were before their norms were made 1: the classifier's input.
     """
 
     rows: Tensor
@@ -128,6 +137,7 @@ class JointBatch:
     features: Tensor
     logits: Tensor
     progress: float
+    pooled: Tensor
 
     def source_loss(self) -> Tensor:
         """Cross-entropy, mean over the source rows."""
@@ -135,6 +145,25 @@ class JointBatch:
             self.logits, self.labels, ignore_index=-1, reduction="sum"
         )
         return total / self.is_source.sum().clamp_min(1)
+
+
+@dataclass(frozen=True)
+class FurtherStep:
+    """One more step of the optimiser on the pictures of a joint step.
+
+    Attributes
+    ----------
+    objective : callable
+        As in `Trainer.fit_jointly`; it sees the pictures after a forward pass of
+        its own, with the weights that the step before left. Of its terms all
+        but "loss" are noted in the history.
+    trained : sequence of torch.nn.Module
+        Parts of the network, or modules beside it, that this step changes; all
+        else stays as it is.
+    """
+
+    objective: Callable[[JointBatch], dict[str, Tensor]]
+    trained: Sequence[nn.Module]
 
 
 class Trainer:
@@ -228,6 +257,7 @@ class Trainer:
         draw: Callable[[], tuple[NDArray, dict]] | None = None,
         modules: Sequence[nn.Module] = (),
         decayed: bool = True,
+        further: Sequence[FurtherStep] = (),
     ) -> None:
         """Joint stage of any method: an objective on batches of both domains.
 
@@ -242,12 +272,15 @@ class Trainer:
         epochs : int
         draw : callable, optional
             Called before each epoch: rows of shape (n, 3), three pictures of
-            the feed that stay in one batch, and what else to note in the
-            history. By default `mixed_rows`.
+            the feed that stay in one batch (or any other number of them), and
+            what else to note in the history. By default `mixed_rows`.
         modules : sequence of torch.nn.Module, optional
             Trained beside the network, such as a domain discriminator.
         decayed : bool, default=True
             Whether the weight decay holds for `modules`, too.
+        further : sequence of FurtherStep, optional
+            Taken one after the other on the same pictures after each step on
+            `objective`, which trains everything.
         """
         n_source, n_all = len(labels), len(feed)
         truth = torch.full((n_all,), -1, dtype=torch.int64)
@@ -255,23 +288,32 @@ class Trainer:
         truth = truth.to(self.device)
         n_done, n_steps = 0, 1
 
-        def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
-            nonlocal n_done
+        def look(model: nn.Module, rows: NDArray) -> JointBatch:
             # one forward pass for anchors, positives and negatives
             rows = rows.T.ravel()
-            features, logits = self._forward(model, feed, rows)
+            with Tap(self.network.classifier, "input") as tap:
+                features, logits = self._forward(model, feed, rows)
+            assert tap.value is not None
             at = torch.from_numpy(rows).to(self.device)
-            n_done += 1
-            return objective(
-                JointBatch(
-                    rows=at,
-                    is_source=at < n_source,
-                    labels=truth[at],
-                    features=features.float(),
-                    logits=logits.float(),
-                    progress=(n_done - 1) / n_steps,
-                )
+            return JointBatch(
+                rows=at,
+                is_source=at < n_source,
+                labels=truth[at],
+                features=features.float(),
+                logits=logits.float(),
+                progress=(n_done - 1) / n_steps,
+                pooled=tap.value.float(),
             )
+
+        def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
+            nonlocal n_done
+            n_done += 1
+            return objective(look(model, rows))
+
+        def further_step(one: FurtherStep, model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
+            return one.objective(look(model, rows))
+
+        more = [(partial(further_step, one), one.trained) for one in further]
 
         for epoch, model, optimizer in self._epochs("joint", epochs, modules, decayed):
             known: dict = {}
@@ -284,7 +326,9 @@ class Trainer:
             ]
             # an estimate where the number of rows differs between epochs
             n_steps = n_done + (epochs - epoch) * len(batches)
-            self._epoch("joint", epoch, model, optimizer, batches, step, 3, known)
+            self._epoch(
+                "joint", epoch, model, optimizer, batches, step, drawn.shape[1], known, more
+            )
 
     def fit_pseudo_labels(
         self,
@@ -428,9 +472,10 @@ class Trainer:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         batches: list[NDArray],
-        step: Callable[[nn.Module, NDArray], dict[str, Tensor]],
+        step: _Step,
         pictures_per_row: int,
         known: dict,
+        further: Sequence[tuple[_Step, Sequence[nn.Module]]] = (),
     ) -> None:
         """Run the steps of one epoch; losses stay on the device until its end."""
         started = time.perf_counter()
@@ -444,9 +489,11 @@ class Trainer:
         )
         for batch in bar:
             found = step(model, batch)
-            optimizer.zero_grad(set_to_none=True)
-            self.fabric.backward(found["loss"])
-            optimizer.step()
+            self._descend(optimizer, found["loss"])
+            for one, trained in further:
+                more = one(model, batch)
+                self._descend(optimizer, more.pop("loss"), trained)
+                found |= more
             for name, value in found.items():
                 sums[name] = sums[name] + value.detach()
         means = {name: float(total) / len(batches) for name, total in sums.items()}
@@ -470,6 +517,24 @@ class Trainer:
                 f"The loss became {row['loss']} in epoch {epoch + 1} of the {stage} stage. "
                 "Lower learning_rate, or use precision='fp32'."
             )
+
+    def _descend(
+        self,
+        optimizer: torch.optim.Optimizer,
+        loss: Tensor,
+        trained: Sequence[nn.Module] | None = None,
+    ) -> None:
+        """Take a step that changes all, or only what is in `trained`."""
+        optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        if trained is not None:
+            kept = {id(weight) for module in trained for weight in module.parameters()}
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    if id(weight) not in kept:
+                        # Adam passes over weights without a gradient, their decay included
+                        weight.grad = None
+        optimizer.step()
 
 
 def _line(row: dict) -> str:
