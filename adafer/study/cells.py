@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
+from .. import __version__, rivals
 from .._files import new_file
 from .._network_classifier import NetworkClassifier, NetworkOptions
 from .._versions import versions
@@ -30,7 +30,12 @@ __all__ = ["Cell", "Failure", "Stage", "fit_cell", "fit_stage", "read_result", "
 
 _FORMAT = 1
 # whose source stage is that of SourceOnlyClassifier with the same parameters, to the bit
-_PLAIN_STAGE = (SourceOnlyClassifier, PseudoLabelClassifier, AdaFERClassifier)
+_PLAIN_STAGE = (
+    SourceOnlyClassifier,
+    PseudoLabelClassifier,
+    AdaFERClassifier,
+    *(getattr(rivals, name) for name in rivals.__all__ if name != "AGRAClassifier"),
+)
 # parameters of the joint stage, and those that say where and how loudly it runs
 _NOT_OF_STAGE = frozenset({"epochs", "source_epochs", "warm_start", "verbose"})
 _FACTS = ("coverage_", "margin_", "n_skipped_anchors_")

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from adafer import AdaFERClassifier, AUInputClassifier, PseudoLabelClassifier, SourceOnlyClassifier
+from adafer import (
+    AdaFERClassifier,
+    AUInputClassifier,
+    PseudoLabelClassifier,
+    SourceOnlyClassifier,
+    rivals,
+)
 from adafer.study import run as run_module
 from adafer.study.cells import Cell, stage_of
 from adafer.study.methods import build_estimator
@@ -160,6 +166,11 @@ def test_content_of_the_data_is_in_the_key(plan_of, run, features):
         (PseudoLabelClassifier, "pseudo_soft"),
         (AdaFERClassifier, "adafer"),
         (AUInputClassifier, "au_input"),
+        *(
+            (getattr(rivals, name), f"adafer.rivals:{name}")
+            for name in rivals.__all__
+            if name != "AGRAClassifier"
+        ),
     ],
 )
 def test_a_shared_source_stage_equals_a_separate_one_to_the_bit(plan_of, run, kind, name):
@@ -205,6 +216,7 @@ def test_stages_are_not_shared_where_they_differ(plan_of, run):
     others = [stage(seed=1), stage(epochs=2), stage(weight_decay=0.1), stage("au_input")]
     assert len({same.key, *(other.key for other in others)}) == 5
     assert stage("au_query") is None
+    assert stage("adafer.rivals:AGRAClassifier") is None  # its network is another from the start
     assert stage(norm_statistics="target") is None
 
 
