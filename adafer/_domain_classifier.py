@@ -31,7 +31,7 @@ __all__ = ["DomainClassifier", "TakesAUsAtPredict"]
 class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
     """Base of classifiers that take a labelled source and an unlabelled target.
 
-    A subclass has the parameter `on_error`, and `au_extractor` and `n_jobs` if
+    A subclass has the parameters `on_error` and `n_jobs`, and `au_extractor` if
     it uses AUs. It says what it needs by the two class attributes below, checks
     what it can in `_prepare`, and learns in `_fit`.
 
@@ -237,6 +237,8 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 on_error=self.on_error,
                 au=extractor if au is None or extractor is None else au,
                 au_name=au_name,
+                store=getattr(self, "store", None),
+                n_jobs=self.n_jobs,
             )
             self.skipped_[name] = domain.skipped
             domains.append(domain)
@@ -296,7 +298,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if not isinstance(X, Faces):
             yield DomainInputs(X, np.arange(len(X)), scores, None, [])
             return
-        for index, images in X.chunks():
+        for index, images in X.chunks(n_jobs=self.n_jobs):
             found = None if scores is None else scores[index]
             if extractor is not None:
                 computed = extractor.score_faces(images).astype(np.float64)

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._domain_classifier import DomainClassifier
+from ._files import check_output_folder
 from ._sklearn import Interval, StrOptions
 from .domains import DomainInputs
 from .faces import Faces, OnError
@@ -47,6 +48,10 @@ class NetworkOptions(TypedDict, total=False):
     warm_start: bool
     device: str
     precision: str
+    compile: bool
+    test_time_flip: bool
+    store: str | Path | None
+    n_jobs: int | None
     random_state: int | np.random.RandomState | None
     verbose: int
 
@@ -99,6 +104,19 @@ class NetworkClassifier(DomainClassifier):
         "auto" takes a GPU if there is one; else "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "fp32", "bf16"}, default="auto"
         "auto" uses bf16 where the hardware computes it.
+    compile : bool, default=False
+        Compile the backbone by `torch.compile` while it trains on a GPU; without
+        effect elsewhere. That takes a minute or more, and pays in long fits.
+    test_time_flip : bool, default=False
+        Predict the mean of the probabilities of a face and of its mirror image,
+        which takes twice the time. Features are those of the face alone.
+    store : path, default=None
+        A folder that keeps the faces of files as they were decoded, in
+        `image_size`, and their AU scores: a later fit on the same files decodes
+        nothing. It holds pictures. By default nothing is kept.
+    n_jobs : int, default=None
+        Threads that decode pictures, and workers that score AUs, where those are
+        used. None means one, -1 one per core.
     random_state : int, RandomState instance or None, default=None
         Two fits with the same number give the same network, to the bit, on the
         same CPU with the same number of threads.
@@ -137,6 +155,10 @@ class NetworkClassifier(DomainClassifier):
         "warm_start": ["boolean"],
         "device": [str],
         "precision": [StrOptions({"auto", "fp32", "bf16"})],
+        "compile": ["boolean"],
+        "test_time_flip": ["boolean"],
+        "store": [None, str, os.PathLike],
+        "n_jobs": [None, Integral],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -159,6 +181,10 @@ class NetworkClassifier(DomainClassifier):
         warm_start: bool = False,
         device: str = "auto",
         precision: str = "auto",
+        compile: bool = False,
+        test_time_flip: bool = False,
+        store: str | Path | None = None,
+        n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ):
@@ -177,6 +203,10 @@ class NetworkClassifier(DomainClassifier):
         self.warm_start = warm_start
         self.device = device
         self.precision = precision
+        self.compile = compile
+        self.test_time_flip = test_time_flip
+        self.store = store
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -253,6 +283,7 @@ class NetworkClassifier(DomainClassifier):
             network,
             device=device,
             precision=self.precision,
+            compiled=self.compile,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             learning_rate_decay=self.learning_rate_decay,
@@ -277,6 +308,8 @@ class NetworkClassifier(DomainClassifier):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         seed = int(rng.integers(2**31))
         resolve_device(self.device)
+        if self.store is not None:
+            check_output_folder(self.store)
         if self.warm_start and hasattr(self, "network_"):
             if not np.array_equal(self.classes_, classes):
                 raise ValueError(
@@ -355,7 +388,10 @@ class NetworkClassifier(DomainClassifier):
         domains = self._read_to_predict(X, au, image_size=size, n_aus=self._n_aus_to_predict())
         self.network_.to(device)
         try:
-            parts = [infer(self.network_, self._feed([domain], device)) for domain in domains]
+            parts = [
+                infer(self.network_, self._feed([domain], device), flipped=self.test_time_flip)
+                for domain in domains
+            ]
         finally:
             self.network_.cpu()
         features, probabilities = zip(*parts, strict=True)

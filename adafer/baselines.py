@@ -202,8 +202,6 @@ class AUInputClassifier(TakesAUsAtPredict, NetworkClassifier):
         Weight of the target's label loss in Equation 3.
     au_extractor : AUExtractor, default=None
         What scores AUs where they are not given.
-    n_jobs : int, default=None
-        Workers that score AUs.
     %(shared_parameters)s
 
     Attributes
@@ -240,7 +238,6 @@ class AUInputClassifier(TakesAUsAtPredict, NetworkClassifier):
         **NetworkClassifier._parameter_constraints,
         "beta": [Interval(Real, 0, None, closed="left")],
         "au_extractor": [None, HasMethods(["fit_scores", "score_faces"])],
-        "n_jobs": [None, Integral],
     }
 
     _au_use = "always"
@@ -251,13 +248,11 @@ class AUInputClassifier(TakesAUsAtPredict, NetworkClassifier):
         *,
         beta: float = 1.0,
         au_extractor: AUExtractor | None = None,
-        n_jobs: int | None = None,
         **shared: Unpack[NetworkOptions],
     ):
         super().__init__(backbone, **shared)
         self.beta = beta
         self.au_extractor = au_extractor
-        self.n_jobs = n_jobs
 
     target_labels_: NDArray
 
@@ -316,7 +311,7 @@ class AUQueryClassifier(TakesAUsAtPredict, DomainClassifier):
         What to do with pictures that cannot be read in `fit`: an error, or leave
         them out and list them in `skipped_`.
     n_jobs : int, default=None
-        Workers that score AUs.
+        Threads that decode pictures, workers that score AUs.
 
     Attributes
     ----------

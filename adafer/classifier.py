@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -69,8 +69,6 @@ class AdaFERClassifier(NetworkClassifier):
     label_momentum : float, default=0.7
         How slowly fused labels follow the network, in [0, 1]; 1 keeps those
         made before the joint stage. Under "fused" only.
-    n_jobs : int, default=None
-        Workers that score AUs.
     %(shared_parameters)s
 
     Attributes
@@ -152,7 +150,6 @@ class AdaFERClassifier(NetworkClassifier):
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "confusion_weight": [Interval(Real, 0, None, closed="left")],
         "label_momentum": [Interval(Real, 0, 1, closed="both")],
-        "n_jobs": [None, Integral],
     }
 
     _au_use = "adapting"
@@ -172,7 +169,6 @@ class AdaFERClassifier(NetworkClassifier):
         epsilon: float = 1.0,
         confusion_weight: float = 1.0,
         label_momentum: float = 0.7,
-        n_jobs: int | None = None,
         **shared: Unpack[NetworkOptions],
     ):
         super().__init__(backbone, **shared)
@@ -187,7 +183,6 @@ class AdaFERClassifier(NetworkClassifier):
         self.epsilon = epsilon
         self.confusion_weight = confusion_weight
         self.label_momentum = label_momentum
-        self.n_jobs = n_jobs
 
     def _plan(
         self, source: DomainInputs, y: NDArray, target: DomainInputs

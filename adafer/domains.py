@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .aus.scores import check_au_scores
-from .faces import Faces, OnError, SkippedFace, resize_faces
+from .faces import Faces, OnError, SkippedFace
+from .store import decode_faces
 
 __all__ = [
     "DomainInputs",
@@ -25,7 +26,8 @@ class DomainInputs(NamedTuple):
     Attributes
     ----------
     inputs : ndarray
-        (n, size, size, 3) uint8 faces, or (n, n_inputs) float32 features.
+        (n, size, size, 3) uint8 faces, or (n, n_inputs) float32 features. Many
+        faces are a memory map, see `adafer.store`.
     kept : ndarray of int64 of shape (n,)
         Rows of the domain that could be read.
     au : ndarray of float64 of shape (n, n_aus) or None
@@ -97,6 +99,8 @@ def read_domain(
     on_error: OnError = "raise",
     au: Any = None,
     au_name: str = "au",
+    store: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
 ) -> DomainInputs:
     """Decode each picture once: small for the network, whole for its AUs.
 
@@ -111,6 +115,10 @@ def read_domain(
     au : AUExtractor, array-like of shape (n, n_aus), or None
         What scores AUs, the scores themselves, or nothing.
     au_name : str, default="au"
+    store : path, default=None
+        A folder that keeps decoded faces, see `adafer.store.decode_faces`.
+    n_jobs : int, default=None
+        Threads that decode.
 
     Returns
     -------
@@ -135,22 +143,17 @@ def read_domain(
             )
         return DomainInputs(data, np.arange(len(data)), scores, au_names, [])
 
-    kept, small, found = [], [], []
-    for index, images in data.chunks(on_error=on_error):
-        if len(index) == 0:
-            continue
-        kept.append(index)
-        small.append(resize_faces(images, image_size))
-        if extractor is not None:
-            found.append(extractor.score_faces(images))
-    if not kept:
-        raise ValueError(
-            f"None of the {len(data)} pictures of {name} can be read; the first: {data.skipped[0]}."
-        )
-    rows = np.concatenate(kept)
+    decoded = decode_faces(
+        data,
+        image_size,
+        on_error=on_error,
+        n_jobs=n_jobs,
+        store=store,
+        extractor=extractor,
+        name=name,
+    )
     if extractor is not None:
-        scores = np.concatenate(found).astype(np.float64)
-        au_names = list(extractor.detector_.au_names)
+        scores, au_names = decoded.scores, list(extractor.detector_.au_names)
     elif scores is not None:
-        scores = scores[rows]
-    return DomainInputs(np.concatenate(small), rows, scores, au_names, list(data.skipped))
+        scores = scores[decoded.kept]
+    return DomainInputs(decoded.faces, decoded.kept, scores, au_names, decoded.skipped)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from numbers import Integral
 from os import PathLike
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -83,11 +86,30 @@ class Faces:
     def __len__(self) -> int:
         return len(self._held())
 
+    def ready(self, size: int) -> Picture | None:
+        """Give pictures that need neither decoding nor resizing.
+
+        Parameters
+        ----------
+        size : int
+
+        Returns
+        -------
+        pictures : ndarray of uint8 of shape (n, size, size, 3) or None
+            The array that was judged itself, not a copy; None if it is none, or
+            has another form.
+        """
+        pictures = self._pictures
+        shape = (len(self), size, size, 3)
+        if isinstance(pictures, np.ndarray) and pictures.shape == shape:
+            return pictures if pictures.dtype == np.uint8 else None
+        return None
+
     def _held(self) -> Sequence[Any] | NDArray:
         return self._pictures if self.paths is None else self.paths  # type: ignore[return-value]
 
     def chunks(
-        self, chunk_size: int = 128, on_error: OnError = "raise"
+        self, chunk_size: int = 128, on_error: OnError = "raise", n_jobs: int | None = None
     ) -> Iterator[tuple[NDArray[np.intp], list[Picture]]]:
         """Read the pictures piece by piece, each exactly once.
 
@@ -99,6 +121,9 @@ class Faces:
         on_error : {"raise", "skip"}, default="raise"
             What to do with a file that cannot be read: stop, or leave it out
             and list it in `skipped`.
+        n_jobs : int, default=None
+            Threads that decode files, as in joblib: None means one, -1 one per
+            core. Decoders let other threads run, so that they share the work.
 
         Yields
         ------
@@ -118,37 +143,71 @@ class Faces:
             raise ValueError(f"chunk_size must be an integer of at least 1; got {chunk_size!r}.")
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error must be "raise" or "skip"; got {on_error!r}.')
-        return self._chunks(int(chunk_size), on_error)
+        self.skipped = []
+        if self.paths is None:
+            return self._chunks_in_memory(int(chunk_size))
+        return self._chunks_of_files(int(chunk_size), on_error, effective_n_jobs(n_jobs))
 
-    def _chunks(
-        self, chunk_size: int, on_error: OnError
+    def _chunks_in_memory(
+        self, chunk_size: int
     ) -> Iterator[tuple[NDArray[np.intp], list[Picture]]]:
-        self.skipped = skipped = []
-        if isinstance(self._pictures, np.ndarray):
-            for start in range(0, len(self), chunk_size):
-                images = _to_rgb(self._pictures[start : start + chunk_size])
+        pictures = self._pictures
+        assert pictures is not None
+        if isinstance(pictures, np.ndarray):
+            for start in range(0, len(pictures), chunk_size):
+                images = _to_rgb(pictures[start : start + chunk_size])
                 yield np.arange(start, start + len(images)), list(images)
             return
-        indices: list[int] = []
-        images_: list[Picture] = []
-        seen = size = 0
-        for index, held in enumerate(self._held()):
-            seen += 1
-            try:
-                image = _to_rgb(held) if self.paths is None else read_face(held)
-            except FaceReadError as error:
-                if on_error == "raise":
-                    raise
-                skipped.append(SkippedFace(index, str(held), str(error.__cause__ or error)))
-            else:
-                indices.append(index)
-                images_.append(image)
-                size += image.nbytes
-            if seen == chunk_size or size >= _CHUNK_BYTES:
-                yield np.array(indices, dtype=np.intp), images_
-                indices, images_, seen, size = [], [], 0, 0
-        if seen:
-            yield np.array(indices, dtype=np.intp), images_
+        start = 0
+        while start < len(pictures):
+            chunk: list[Picture] = []
+            while start + len(chunk) < len(pictures) and not _is_full(chunk, chunk_size):
+                chunk.append(_to_rgb(pictures[start + len(chunk)]))
+            yield np.arange(start, start + len(chunk)), chunk
+            start += len(chunk)
+
+    def _chunks_of_files(
+        self, chunk_size: int, on_error: OnError, n_threads: int
+    ) -> Iterator[tuple[NDArray[np.intp], list[Picture]]]:
+        assert self.paths is not None
+        # several for each thread at a time, so that none waits long for the slowest
+        at_once = 1 if n_threads == 1 else 4 * n_threads
+        with ThreadPoolExecutor(n_threads) if n_threads > 1 else contextlib.nullcontext() as pool:
+            start = 0
+            while start < len(self.paths):
+                end = min(start + chunk_size, len(self.paths))
+                indices: list[int] = []
+                images: list[Picture] = []
+                while start < end and not _is_full(images, chunk_size):
+                    some = self.paths[start : min(start + at_once, end)]
+                    for path, found in zip(some, _read_files(some, pool), strict=True):
+                        if isinstance(found, np.ndarray):
+                            indices.append(start)
+                            images.append(found)
+                        elif on_error == "raise":
+                            raise found
+                        else:
+                            reason = str(found.__cause__ or found)
+                            self.skipped.append(SkippedFace(start, path, reason))
+                        start += 1
+                yield np.array(indices, dtype=np.intp), images
+
+
+def _is_full(chunk: list[Picture], chunk_size: int) -> bool:
+    return len(chunk) >= chunk_size or sum(image.nbytes for image in chunk) >= _CHUNK_BYTES
+
+
+def _read_files(paths: list[str], pool: Executor | None) -> list[Picture | FaceReadError]:
+    """Read files by threads, all under one setting of the warnings, which threads share."""
+    with _strict_pillow():
+        return list(map(_read_file, paths) if pool is None else pool.map(_read_file, paths))
+
+
+def _read_file(path: str) -> Picture | FaceReadError:
+    try:
+        return _read_picture(path)
+    except FaceReadError as error:
+        return error
 
 
 def check_faces(X: Any, *, name: str = "X") -> Faces:
@@ -341,16 +400,25 @@ def read_face(path: str | PathLike[str]) -> Picture:
         If the file is no picture, is damaged or cut short, or has more pixels
         than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
-    path = os.fspath(path)
+    with _strict_pillow():
+        return _read_picture(os.fspath(path))
+
+
+@contextlib.contextmanager
+def _strict_pillow() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Pillow's warnings tell of odd metadata, without the file's name; but
+        # of too many pixels it warns before it fails at twice the limit.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _read_picture(path: str) -> Picture:
     try:
-        with warnings.catch_warnings():
-            # Pillow's warnings tell of odd metadata, without the file's name; but
-            # of too many pixels it warns before it fails at twice the limit.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
-                image.load()
-                return _decode(image)
+        with Image.open(path, formats=_FORMATS) as image:
+            image.load()
+            return _decode(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FaceReadError(
             f"{path!r} cannot be read: {error} Make the picture smaller, or raise "

@@ -55,7 +55,7 @@ _CLASSIFIERS = {
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_", "opinion_accuracies_")
 # a model that is used elsewhere must not write there
-_OF_THIS_MACHINE = ("cache",)
+_OF_THIS_MACHINE = ("cache", "store")
 # a limit that keeps a wrong file from asking for all the memory
 _MAX_NAME_LENGTH = 4096
 
@@ -188,6 +188,8 @@ def _class(name: str) -> type[DomainClassifier]:
 def _describe(classifier: DomainClassifier) -> dict[str, Any]:
     parameters, left_out = {}, []
     for name, value in classifier.get_params(deep=False).items():
+        if name in _OF_THIS_MACHINE:
+            continue
         try:
             parameters[name] = _to_json(value)
         except TypeError:

@@ -326,17 +326,31 @@ class AUExtractor(TransformerMixin, BaseEstimator):
             cache.put_many(unknown, identity, found)
         return scores
 
-    @staticmethod
-    def _identity(detector: AUDetector) -> str:
-        """Name the detector and its columns, for the cache."""
+    def scores_identity(self) -> str | None:
+        """Name what the scores depend on beside the picture.
+
+        Returns
+        -------
+        identity : str or None
+            Detector and columns; None where the detector has no ``identity``, so
+            that its scores should not be kept.
+        """
+        detector = self._current_detector()
         identity = getattr(detector, "identity", None)
         if not isinstance(identity, str) or not identity:
-            raise ValueError(
-                f"The detector {detector!r} has identity={identity!r}; with cache, expected a text "
-                "that names model and settings, so that no other detector gets its scores. Give "
-                "it an attribute identity, or pass cache=None."
-            )
+            return None
         return f"{identity}|{','.join(detector.au_names)}"
+
+    def _identity(self, detector: AUDetector) -> str:
+        """Name the detector and its columns, for the cache."""
+        identity = self.scores_identity()
+        if identity is None:
+            raise ValueError(
+                f"The detector {detector!r} has identity={getattr(detector, 'identity', None)!r}; "
+                "with cache, expected a text that names model and settings, so that no other "
+                "detector gets its scores. Give it an attribute identity, or pass cache=None."
+            )
+        return identity
 
     @staticmethod
     def _detect(detector: AUDetector, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .backbones import AdaFERNetwork
 from .batches import Feed
+from .device import send
 
 __all__ = ["AUFeed", "AUInputNetwork", "with_au_inputs"]
 
@@ -120,4 +121,4 @@ class AUFeed(Feed):
         beside : dict of str -> Tensor
             "au", float32 of shape (n, n_aus).
         """
-        return {"au": self.scores[rows].to(self.device)}
+        return {"au": send(self.scores[rows], self.device)}

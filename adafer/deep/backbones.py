@@ -78,6 +78,9 @@ class AdaFERNetwork(nn.Module):
         values in [0, 1], (n_inputs,) for features.
     """
 
+    # Whether the backbone's output is all that is read of it.
+    can_be_compiled = True
+
     mean: Tensor
     std: Tensor
 
@@ -90,8 +93,10 @@ class AdaFERNetwork(nn.Module):
         self.backbone = backbone
         self.classifier = nn.Linear(n_features, n_classes)
 
-    def normalize(self, inputs: Tensor) -> Tensor:
+    def normalize(self, inputs: Tensor, *, in_place: bool = False) -> Tensor:
         """Bring raw inputs to the scale the backbone expects."""
+        if in_place:
+            return inputs.sub_(self.mean).div_(self.std)
         return (inputs - self.mean) / self.std
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,40 +1,94 @@
-"""Feeding a network: inputs in memory, gathered by index, augmented on the device."""
+"""Feeding a network: inputs gathered by index, sent ahead, augmented on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Feed", "augment", "shuffled_batches"]
+from ._ahead import Ahead, Pages, fits_device
+from .device import send
 
-# order of five points in the mirror: left and right change places
-_MIRRORED = [1, 0, 2, 4, 3]
+__all__ = ["Feed", "augment", "mirror", "shuffled_batches"]
 
 
 class Feed:
     """Source and target inputs one after the other; a batch is a list of rows.
 
-    Faces stay uint8 until they are on the device.
+    Faces stay uint8 until they are on the device. On a GPU all inputs are held
+    in its memory where a quarter of what is free holds them, and a step gathers
+    there. Else, and where inputs are mapped from a file, a thread gathers the next
+    batch, and sends it, while the device is at work on this one.
 
     Parameters
     ----------
     parts : list of ndarray
-        Each (n, size, size, 3) uint8, or each (n, n_inputs) float32.
+        Each (n, size, size, 3) uint8, or each (n, n_inputs) float32. Not copied;
+        `numpy.memmap` will do.
     device : torch.device
+
+    Attributes
+    ----------
+    parts : list of Tensor
+        On the CPU.
+    is_faces : bool
     """
 
     def __init__(self, parts: list[NDArray], device: torch.device):
         self.is_faces = parts[0].ndim == 4
-        data = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        self.inputs = torch.from_numpy(np.ascontiguousarray(data))
+        with warnings.catch_warnings():
+            # nothing is written to arrays that must not be written to
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            self.parts = [torch.from_numpy(np.ascontiguousarray(part)) for part in parts]
         self.device = device
+        self._pages = Pages(parts)
+        self._is_resident = fits_device(sum(part.nbytes for part in self.parts), device)
+        self._resident: Tensor | None = None
+        self._ahead = Ahead(self.gather, device) if self._pages or device.type == "cuda" else None
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return sum(map(len, self.parts))
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Gather rows as they are held.
+
+        Parameters
+        ----------
+        rows : Tensor of int64 of shape (n,)
+
+        Returns
+        -------
+        inputs : Tensor of shape (n, size, size, 3), uint8, or (n, n_inputs), float32
+            On the CPU; in pinned memory if the device is a GPU.
+        """
+        shape = (len(rows), *self.parts[0].shape[1:])
+        out = torch.empty(shape, dtype=self.parts[0].dtype, pin_memory=self.device.type == "cuda")
+        if len(self.parts) == 1:
+            torch.index_select(self.parts[0], 0, rows, out=out)
+        else:
+            first = 0
+            for part in self.parts:
+                at = ((rows >= first) & (rows < first + len(part))).nonzero()[:, 0]
+                out.index_copy_(0, at, part.index_select(0, rows[at] - first))
+                first += len(part)
+        self._pages.used(out.nbytes)
+        return out
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Say which rows `batch` will be asked for, so that it can be ahead.
+
+        Parameters
+        ----------
+        batches : iterable of Tensor of int64
+            In this order. Other rows may be asked for, too: then nothing is
+            gained.
+        """
+        if self._ahead is not None and not self._is_resident:
+            self._ahead.start(batches)
 
     def batch(self, rows: Tensor) -> Tensor:
         """Gather rows and send them to the device.
@@ -47,11 +101,20 @@ class Feed:
         -------
         batch : Tensor of shape (n, 3, size, size), values in [0, 1], channels
             last, or (n, n_inputs)
+            A new one, to be changed at will.
         """
-        picked = self.inputs[rows].to(self.device, non_blocking=True)
+        picked = self._sent(rows)
         if not self.is_faces:
             return picked
         return picked.permute(0, 3, 1, 2).float().div_(255.0)
+
+    def _sent(self, rows: Tensor) -> Tensor:
+        if self._is_resident:
+            if self._resident is None:
+                self._resident = torch.cat([part.to(self.device) for part in self.parts])
+            return self._resident.index_select(0, send(rows, self.device))
+        found = None if self._ahead is None else self._ahead.take(rows)
+        return send(self.gather(rows), self.device) if found is None else found
 
     def beside(self, rows: Tensor) -> dict[str, Tensor]:
         """Gather what the network gets beside the inputs, by the names of its parameters.
@@ -99,13 +162,11 @@ def augment(
     batch : Tensor of shape (n, 3, height, width)
     """
     n, _, height, width = batch.shape
-    draw = torch.rand(6, n, generator=generator).to(batch.device)
+    draw = send(torch.rand(6, n, generator=generator), batch.device)
     flipped = draw[0] < flip
     batch = torch.where(flipped.view(n, 1, 1, 1), batch.flip(3), batch)
     if points is not None:
-        mirrored = points[:, _MIRRORED] * points.new_tensor([-1.0, 1.0])
-        mirrored += points.new_tensor([1.0, 0.0])
-        points.copy_(torch.where(flipped.view(n, 1, 1), mirrored, points))
+        points.copy_(torch.where(flipped.view(n, 1, 1), mirror(points), points))
     area = (0.02 + 0.18 * draw[1]) * height * width
     ratio = torch.exp((2 * draw[2] - 1) * 1.2)
     tall = (area * ratio).sqrt().clamp(max=height)
@@ -116,7 +177,25 @@ def augment(
     in_y = (y >= top[:, None]) & (y < (top + tall)[:, None])
     in_x = (x >= left[:, None]) & (x < (left + wide)[:, None])
     erased = in_y[:, None, :, None] & in_x[:, None, None, :] & (draw[5] < erase).view(n, 1, 1, 1)
-    return batch.masked_fill(erased, 0.0)
+    return batch.masked_fill_(erased, 0.0)
+
+
+def mirror(points: Tensor) -> Tensor:
+    """Give the points of mirrored faces.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, 5, 2)
+        As in `augment`.
+
+    Returns
+    -------
+    mirrored : Tensor of shape (n, 5, 2)
+        Left and right have changed places.
+    """
+    left_eye, right_eye, nose, left_corner, right_corner = points.unbind(1)
+    x, y = torch.stack([right_eye, left_eye, nose, right_corner, left_corner], 1).unbind(2)
+    return torch.stack([1.0 - x, y], 2)
 
 
 def shuffled_batches(n_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray]:

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
-__all__ = ["resolve_device", "resolve_precision", "seeded"]
+__all__ = ["resolve_device", "resolve_precision", "seeded", "send"]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -65,3 +66,23 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the CPU to a device, without waiting for either.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        On the CPU.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor
+        On the device; the same one if that is the CPU.
+    """
+    if device.type == "cuda":
+        # from other memory the copy would wait for all that was asked for before
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -163,7 +163,7 @@ def fit_fused(
         }
 
     def objective(batch: JointBatch) -> dict[str, Tensor]:
-        at = ~batch.is_source
+        at = batch.target_at
         rows, logits = batch.rows[at] - n_source, batch.logits[at]
         found = {
             "loss_source": batch.source_loss(),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..alignment import FIVE_POINTS
 from .backbones import AdaFERNetwork, ConvNet
 from .batches import Feed
+from .device import send
 from .taps import Tap
 
 __all__ = ["FaceGraphNetwork", "FaceNodes", "GraphConvolution", "GraphFeed", "crop_at_points"]
@@ -181,6 +182,9 @@ class FaceGraphNetwork(AdaFERNetwork):
     has_means : Tensor of int64, scalar
         1 once they are set.
     """
+
+    # compiled code would not tell the map that the nodes are read from
+    can_be_compiled = False
 
     means: Tensor
     has_means: Tensor
@@ -354,7 +358,7 @@ class GraphFeed(Feed):
         beside : dict of str -> Tensor
             "is_source", and "points" where any are known.
         """
-        found = {"is_source": (rows < self.n_source).to(self.device)}
+        found = {"is_source": send(rows < self.n_source, self.device)}
         if self.points is not None:
-            found["points"] = self.points[rows].to(self.device)
+            found["points"] = send(self.points[rows], self.device)
         return found

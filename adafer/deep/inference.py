@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .backbones import AdaFERNetwork
-from .batches import Feed, augment
+from .batches import Feed, augment, mirror
 
 __all__ = ["estimate_statistics", "forward", "infer", "pooled_features"]
+
+_Found = TypeVar("_Found")
+
+# Rows looked at together, without training: so many, and no more than such inputs.
+_MAX_ROWS = 256
+_INPUT_BYTES = 160 * 2**20
 
 
 def forward(
@@ -39,7 +49,7 @@ def forward(
     features : Tensor of shape (n, n_features)
     logits : Tensor of shape (n, n_classes)
     """
-    batch, beside = network.normalize(feed.batch(rows)), feed.beside(rows)
+    batch, beside = network.normalize(feed.batch(rows), in_place=True), feed.beside(rows)
     if feed.is_faces and generator is not None:
         batch = augment(batch, generator, points=beside.get("points"))
     return model(batch, **beside)
@@ -84,7 +94,7 @@ def estimate_statistics(
 
 @torch.no_grad()
 def infer(
-    network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256, first: int = 0
+    network: AdaFERNetwork, feed: Feed, *, first: int = 0, flipped: bool = False
 ) -> tuple[NDArray, NDArray]:
     """Features and class probabilities of a feed's rows.
 
@@ -93,29 +103,63 @@ def infer(
     network : AdaFERNetwork
         On the feed's device.
     feed : Feed
-    batch_size : int, default=256
     first : int, default=0
         Row to begin with; the number of source rows leaves the target's.
+    flipped : bool, default=False
+        Look at the mirror image of faces, too.
 
     Returns
     -------
     features : ndarray of float32 of shape (n, n_features)
-        L2-normalised.
+        L2-normalised, of faces as they are.
     probabilities : ndarray of float64 of shape (n, n_classes)
+        Mean of both views, if there are two.
     """
     network.eval()
     features, probabilities = [], []
-    for rows in torch.arange(first, len(feed)).split(batch_size):
-        found, logits = forward(network, network, feed, rows)
+    for found, scores, mirrored in _in_batches(
+        feed, first, lambda rows: _look(network, feed, rows, flipped and feed.is_faces)
+    ):
         features.append(found.float().cpu().numpy())
-        probabilities.append(torch.softmax(logits.float().cpu().double(), dim=1).numpy())
+        shares = torch.softmax(scores.float().cpu().double(), dim=1)
+        if mirrored is not None:
+            shares = (shares + torch.softmax(mirrored.float().cpu().double(), dim=1)) / 2
+        probabilities.append(shares.numpy())
     return np.concatenate(features), np.concatenate(probabilities)
 
 
+def _look(
+    network: AdaFERNetwork, feed: Feed, rows: Tensor, flipped: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Features and scores of faces, and scores of their mirror images."""
+    batch, beside = network.normalize(feed.batch(rows), in_place=True), feed.beside(rows)
+    features, scores = network(batch, **beside)
+    if not flipped:
+        return features, scores, None
+    if "points" in beside:
+        beside["points"] = mirror(beside["points"])
+    return features, scores, network(batch.flip(3), **beside)[1]
+
+
+def _in_batches(feed: Feed, first: int, look: Callable[[Tensor], _Found]) -> Iterator[_Found]:
+    """Look at rows, as many at once as memory allows: their number is halved where it does not."""
+    n_bytes = 4 * math.prod(feed.parts[0].shape[1:])
+    at_once = max(1, min(_MAX_ROWS, _INPUT_BYTES // n_bytes))
+    while first < len(feed):
+        rows = torch.arange(first, min(first + at_once, len(feed)))
+        try:
+            found = look(rows)
+        except torch.cuda.OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+            at_once = len(rows) // 2
+            continue
+        yield found
+        first += len(rows)
+
+
 @torch.no_grad()
-def pooled_features(
-    network: AdaFERNetwork, feed: Feed, *, batch_size: int = 256, first: int = 0
-) -> Tensor:
+def pooled_features(network: AdaFERNetwork, feed: Feed, *, first: int = 0) -> Tensor:
     """Features of a feed's rows as the classifier takes them, their length kept.
 
     Parameters
@@ -123,7 +167,6 @@ def pooled_features(
     network : AdaFERNetwork
         On the feed's device.
     feed : Feed
-    batch_size : int, default=256
     first : int, default=0
         Row to begin with.
 
@@ -133,5 +176,8 @@ def pooled_features(
         On the feed's device.
     """
     network.eval()
-    parts = torch.arange(first, len(feed)).split(batch_size)
-    return torch.cat([network.backbone(network.normalize(feed.batch(rows))) for rows in parts])
+
+    def look(rows: Tensor) -> Tensor:
+        return network.backbone(network.normalize(feed.batch(rows), in_place=True))
+
+    return torch.cat(list(_in_batches(feed, first, look)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import defaultdict
@@ -20,7 +21,7 @@ from ..inheritance import TargetAnnotation
 from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, shuffled_batches
-from .device import resolve_precision
+from .device import resolve_precision, send
 from .inference import forward
 from .losses import Margin, classification_loss, triplet_loss
 from .taps import Tap
@@ -120,6 +121,9 @@ class JointBatch:
     rows : Tensor of int64 of shape (n,)
         Rows of the feed, source first in it; a row may occur more than once.
     is_source : Tensor of bool of shape (n,)
+    source_at, target_at : Tensor of int64
+        Where `is_source` is true, and where it is not. Indexing by them does not
+        make the device wait, as a mask would.
     labels : Tensor of int64 of shape (n,)
         Class indices of source rows, -1 on target rows.
     features : Tensor of float32 of shape (n, n_features)
@@ -133,6 +137,8 @@ class JointBatch:
 
     rows: Tensor
     is_source: Tensor
+    source_at: Tensor
+    target_at: Tensor
     labels: Tensor
     features: Tensor
     logits: Tensor
@@ -182,6 +188,8 @@ class Trainer:
         source step.
     learning_rate, learning_rate_decay, weight_decay : float
         Adam, with the rate multiplied by the decay after each epoch.
+    compiled : bool, default=False
+        Compile the backbone while it trains on a GPU.
     augmented : bool
         Flip and erase faces at random.
     rng : numpy.random.Generator
@@ -203,6 +211,7 @@ class Trainer:
         augmented: bool,
         rng: np.random.Generator,
         verbose: int,
+        compiled: bool = False,
     ):
         from lightning_fabric import Fabric
 
@@ -216,6 +225,7 @@ class Trainer:
         self.augmented = augmented
         self.rng = rng
         self.verbose = verbose
+        self.compiled = compiled and device.type == "cuda"
         self.history: list[dict] = []
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.fabric = Fabric(
@@ -240,11 +250,13 @@ class Trainer:
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
             _, logits = self._forward(model, feed, rows)
-            loss = nn.functional.cross_entropy(logits.float(), truth[torch.from_numpy(rows)])
+            at = send(torch.from_numpy(rows), self.device)
+            loss = nn.functional.cross_entropy(logits.float(), truth[at])
             return {"loss": loss}
 
         for epoch, model, optimizer in self._epochs("source", epochs):
             batches = list(shuffled_batches(n_source, self.batch_size, self.rng))
+            feed.expect(torch.from_numpy(rows) for rows in batches)
             self._epoch("source", epoch, model, optimizer, batches, step, 1, {})
 
     def fit_jointly(
@@ -288,16 +300,21 @@ class Trainer:
         truth = truth.to(self.device)
         n_done, n_steps = 0, 1
 
+        def in_line(rows: NDArray) -> NDArray:
+            # anchors, positives and negatives share one forward pass
+            return rows.T.ravel()
+
         def look(model: nn.Module, rows: NDArray) -> JointBatch:
-            # one forward pass for anchors, positives and negatives
-            rows = rows.T.ravel()
+            rows = in_line(rows)
             with Tap(self.network.classifier, "input") as tap:
                 features, logits = self._forward(model, feed, rows)
             assert tap.value is not None
-            at = torch.from_numpy(rows).to(self.device)
+            at = send(torch.from_numpy(rows), self.device)
             return JointBatch(
                 rows=at,
                 is_source=at < n_source,
+                source_at=send(torch.from_numpy(np.flatnonzero(rows < n_source)), self.device),
+                target_at=send(torch.from_numpy(np.flatnonzero(rows >= n_source)), self.device),
                 labels=truth[at],
                 features=features.float(),
                 logits=logits.float(),
@@ -324,6 +341,7 @@ class Trainer:
             batches = [
                 drawn[rows] for rows in shuffled_batches(len(drawn), self.batch_size, self.rng)
             ]
+            feed.expect(torch.from_numpy(in_line(rows)) for rows in batches)
             # an estimate where the number of rows differs between epochs
             n_steps = n_done + (epochs - epoch) * len(batches)
             self._epoch(
@@ -452,13 +470,29 @@ class Trainer:
             groups.append({"params": extra, "weight_decay": decay})
         if self.is_faces_network:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.Adam(groups, lr=self.learning_rate)
+        # one kernel for all weights, that on a GPU asks the host for nothing
+        fused = self.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
         model, optimizer = self.fabric.setup(self.network, optimizer)
         scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
         model.train()
-        for epoch in range(epochs):
-            yield epoch, model, optimizer
-            scheduler.step()
+        with self._compiled_backbone():
+            for epoch in range(epochs):
+                yield epoch, model, optimizer
+                scheduler.step()
+
+    @contextlib.contextmanager
+    def _compiled_backbone(self) -> Iterator[None]:
+        """Let the backbone run compiled inside; the network is as it was outside."""
+        if not (self.compiled and self.network.can_be_compiled):
+            yield
+            return
+        plain = self.network.backbone
+        self.network.backbone = torch.compile(plain)  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            self.network.backbone = plain
 
     @property
     def is_faces_network(self) -> bool:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from .backbones import AdaFERNetwork, build_network
 from .batches import Feed, augment
+from .device import send
 from .loop import Trainer
 from .weights import LoadReport, load_weights
 
@@ -301,7 +302,7 @@ class MLCRTrainer(Trainer):
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
             logits, classifiers = model(self._inputs(feed, rows))
             logits = logits.float()
-            at = torch.from_numpy(rows).to(self.device)
+            at = send(torch.from_numpy(rows), self.device)
             terms = {
                 "loss_labelled": labelled_loss(logits, truth[at], weights),
                 "loss_orthogonality": orthogonality_loss(classifiers.float()),
@@ -316,6 +317,7 @@ class MLCRTrainer(Trainer):
 
         for epoch, model, optimizer in self._epochs("mlcr", epochs):
             batches = mixed_batches(n_labelled, len(feed) - n_labelled, self.batch_size, self.rng)
+            feed.expect(torch.from_numpy(rows) for rows in batches)
             self._epoch("mlcr", epoch, model, optimizer, batches, step, 1, {})
 
     def _inputs(self, feed: Feed, rows: NDArray) -> Tensor:

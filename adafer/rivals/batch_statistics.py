@@ -129,12 +129,14 @@ def take_target_statistics(
     source_share : float in [0, 1], default=0.0
         How much of the old statistics stays.
     """
+    import torch
+
     from ..deep.inference import estimate_statistics
     from ..deep.normalization import batch_norm_layers, blend_statistics
 
     network = trainer.network.to(trainer.device)
     if not feed.is_faces:
-        mean, std = column_scale(feed.inputs[n_source:].numpy())
+        mean, std = column_scale(feed.gather(torch.arange(n_source, len(feed))).numpy())
         mean, std = mean.to(trainer.device), std.to(trainer.device)
         variance = std.square().lerp(network.std.square(), source_share)
         network.mean, network.std = mean.lerp(network.mean, source_share), variance.sqrt()

@@ -86,7 +86,7 @@ class DeepCORALClassifier(NetworkClassifier):
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
             source = batch.source_loss()
-            coral = coral_loss(batch.logits[batch.is_source], batch.logits[~batch.is_source])
+            coral = coral_loss(batch.logits[batch.source_at], batch.logits[batch.target_at])
             return {
                 "loss": source + self.coral_weight * coral,
                 "loss_source": source,

@@ -139,7 +139,7 @@ def match_domains(
     source_prior = torch.from_numpy(counts).float().to(trainer.device)
 
     def objective(batch: JointBatch) -> dict[str, Tensor]:
-        at = ~batch.is_source
+        at = batch.target_at
         targets = batch.rows[at] - n_source
         weights = class_ratio(opinions.prior(), source_prior)[batch.labels.clamp_min(0)]
         terms = {

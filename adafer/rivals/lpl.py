@@ -99,7 +99,7 @@ class LPLClassifier(NetworkClassifier):
         opinions = TargetOpinions(infer_target(self, trainer, feed, n_source)[1], trainer.device)
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
-            at = ~batch.is_source
+            at = batch.target_at
             targets = batch.rows[at] - n_source
             named = batch.labels.clone()
             named[at] = opinions.labels(targets)

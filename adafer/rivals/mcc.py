@@ -88,9 +88,7 @@ class MCCClassifier(NetworkClassifier):
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
             source = batch.source_loss()
-            confusion = class_confusion_loss(
-                batch.logits[~batch.is_source], float(self.temperature)
-            )
+            confusion = class_confusion_loss(batch.logits[batch.target_at], float(self.temperature))
             return {
                 "loss": source + self.confusion_weight * confusion,
                 "loss_source": source,

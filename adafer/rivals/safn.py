@@ -99,13 +99,13 @@ class SAFNClassifier(NetworkClassifier):
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
             source = batch.source_loss()
-            of_target = ~batch.is_source
+            of_target = batch.target_at
             norms = batch.pooled.detach().norm(dim=1)
             loss = source + self.norm_weight * feature_norm_loss(batch.pooled, self.norm_step)
             found = {
                 "loss_source": source,
                 # the loss of the norms has one value for ever, what they are tells more
-                "norm_source": norms[batch.is_source].mean(),
+                "norm_source": norms[batch.source_at].mean(),
                 "norm_target": norms[of_target].mean(),
             }
             if self.entropy_weight > 0:

@@ -147,13 +147,15 @@ class SelfTrainingClassifier(NetworkClassifier):
             return rows, {"labelled_share": float(chosen.float().mean())}
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
-            at = ~batch.is_source
+            at = batch.target_at
             targets = batch.rows[at] - n_source
             inputs = network.normalize(feed.batch(batch.rows.cpu()))
             with trainer.fabric.autocast():
                 strong = network(strong_augment(inputs, generator, strength=self.strength))[1]
             strong = strong.float()
-            source = functional.cross_entropy(strong[~at], batch.labels[~at])
+            source = functional.cross_entropy(
+                strong[batch.source_at], batch.labels[batch.source_at]
+            )
             source = (batch.source_loss() + source) / 2
             consistency = consistency_loss(strong[at], given[0][targets], given[1][targets])
             opinions.look(targets, batch.logits[at])

@@ -100,7 +100,7 @@ class SWDClassifier(NetworkClassifier):
         first, second = network.classifier, _second_classifier(network.classifier)
 
         def source_loss(batch: JointBatch, features: Tensor) -> Tensor:
-            own = batch.is_source
+            own = batch.source_at
             losses = [
                 functional.cross_entropy(classifier(features[own]), batch.labels[own])
                 for classifier in (first, second)
@@ -108,7 +108,7 @@ class SWDClassifier(NetworkClassifier):
             return losses[0] + losses[1]
 
         def discrepancy(batch: JointBatch, features: Tensor) -> Tensor:
-            rows = features[~batch.is_source]
+            rows = features[batch.target_at]
             one, other = first(rows).softmax(dim=1), second(rows).softmax(dim=1)
             directions = unit_directions(one.shape[1], self.n_directions, one)
             return sliced_wasserstein(one, other, directions)

@@ -312,7 +312,8 @@ def poisoned(method):
             # the source's statistics are part of what the source stage leaves
             self._estimate_statistics(trainer, feed, len(labels), len(labels))
             if self.poison:
-                feed.inputs[: len(labels)] = 0 if feed.is_faces else torch.nan
+                nothing = 0 if feed.is_faces else torch.nan
+                feed.parts[0] = torch.full_like(feed.parts[0], nothing)
                 labels[:] = 0
             self._estimate_statistics = lambda *_: None
             super()._adapt(trainer, feed, labels, plan)
