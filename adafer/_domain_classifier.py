@@ -223,6 +223,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.skipped_ = {}
         uses_aus = self._au_use == "always" or (self._au_use == "adapting" and X_tgt is not None)
         extractor = self._new_extractor() if uses_aus else None
+        scorer = None if extractor is None else self._scorer(extractor)
         domains = []
         for data, name, au_name, au in (
             (X, "X", "au_src", au_src),
@@ -235,7 +236,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
                 name,
                 self.image_size,
                 on_error=self.on_error,
-                au=extractor if au is None or extractor is None else au,
+                au=scorer if au is None or scorer is None else au,
                 au_name=au_name,
                 store=getattr(self, "store", None),
                 n_jobs=self.n_jobs,
@@ -266,6 +267,10 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         if self.au_extractor is not None:
             return clone(self.au_extractor)
         return AUExtractor(n_jobs=self.n_jobs)
+
+    def _scorer(self, extractor: AUExtractor) -> Any:
+        """Give what scores the pictures of `fit` by the extractor."""
+        return extractor
 
     # -------------------------------------------------------------- predicting
 

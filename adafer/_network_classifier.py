@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder
+from ._ranks import this_rank
 from ._sklearn import Interval, StrOptions
+from .aus import AUExtractor
 from .domains import DomainInputs
 from .faces import Faces, OnError
 
@@ -303,11 +305,14 @@ class NetworkClassifier(DomainClassifier):
 
         from .deep.backbones import build_network
         from .deep.device import resolve_device, seeded
+        from .deep.distributed import join
         from .deep.weights import load_weights
 
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        _, group = join(resolve_device(self.device))
+        # without a number as random_state each process would have another
+        drawn = group.shared(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = np.random.default_rng(drawn)
         seed = int(rng.integers(2**31))
-        resolve_device(self.device)
         if self.store is not None:
             check_output_folder(self.store)
         if self.warm_start and hasattr(self, "network_"):
@@ -328,6 +333,15 @@ class NetworkClassifier(DomainClassifier):
             if self.weights is not None:
                 self.weights_report_ = load_weights(network, self.weights, self.backbone)
             return network, True, rng
+
+    def _scorer(self, extractor: AUExtractor) -> Any:
+        """Let each process of a group score its share of the pictures."""
+        if this_rank().count == 1:
+            return extractor
+        from .deep.device import resolve_device
+        from .deep.distributed import SplitScorer, join
+
+        return SplitScorer(extractor, join(resolve_device(self.device))[1])
 
     def _fit(
         self,

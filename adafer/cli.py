@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from ._ranks import is_writer, this_rank
 from .study.command import compare, study
 
 __all__ = ["app", "main"]
@@ -37,12 +38,15 @@ class _Commands(TyperGroup):
                 if ctx.params.get("debug"):
                     traceback.print_exc(file=sys.stderr)
                 text = " ".join(str(error).split()) or type(error).__name__
-                typer.echo(f"adafer: error: {text}", err=True)
+                rank = this_rank()
+                who = "" if rank.count == 1 else f" (process {rank.index + 1} of {rank.count})"
+                typer.echo(f"adafer: error{who}: {text}", err=True)
                 raise typer.Exit(2) from None
 
 
 def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    typer.echo(f"adafer: warning: {' '.join(str(message).split())}", err=True)
+    if is_writer():
+        typer.echo(f"adafer: warning: {' '.join(str(message).split())}", err=True)
 
 
 app = typer.Typer(
@@ -120,8 +124,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# what several processes that torchrun started do together
+_TOGETHER = ("fit",)
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
     version: Annotated[
         bool,
@@ -129,6 +138,12 @@ def _options(
     ] = False,
 ) -> None:
     """Options before the command."""
+    rank, command = this_rank(), context.invoked_subcommand
+    if rank.count > 1 and command not in _TOGETHER:
+        raise ValueError(
+            f"torchrun started {rank.count} processes, but `adafer {command}` works in one. Start "
+            "it without torchrun; only `adafer fit` is split."
+        )
 
 
 # -------------------------------------------------------------------- commands
@@ -210,7 +225,10 @@ def fit(
     device: _DeviceOption = "auto",
     jobs: _JobsOption = None,
 ) -> None:
-    """Train on a source, adapt to a target, save a model."""
+    """Train on a source, adapt to a target, save a model.
+
+    Under torchrun all processes train one network together.
+    """
     from ._folders import au_table, labelled_pictures, nameless_order, unlabelled_pictures
     from .annotation import AUGuidedAnnotator
     from .classifier import AdaFERClassifier
@@ -249,14 +267,16 @@ def fit(
     _try_network(classifier)
     au_src = None if au_source is None else au_table(au_source, source, source_paths)
     au_tgt = None if au_target is None else au_table(au_target, target, target_paths)
-    typer.echo(
-        f"{len(source_paths)} source and {len(target_paths)} target pictures; scoring action "
-        "units and training ...",
-        err=True,
-    )
+    if is_writer():
+        typer.echo(
+            f"{len(source_paths)} source and {len(target_paths)} target pictures; scoring action "
+            "units and training ...",
+            err=True,
+        )
     classifier.fit(source_paths, labels, target_paths, au_src=au_src, au_tgt=au_tgt)
     classifier.save(output)
-    _report_fit(classifier, labels, source_paths, output)
+    if is_writer():
+        _report_fit(classifier, labels, source_paths, output)
 
 
 def _extractor(detector: str, heads: str, cache: Path | None, jobs: int | None) -> Any:

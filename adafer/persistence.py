@@ -19,6 +19,7 @@ from . import __version__
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder, new_folder, sha256
 from ._network_classifier import NetworkClassifier
+from ._ranks import is_writer
 from ._saved_network import (
     AGAIN,
     DESCRIPTION,
@@ -122,6 +123,7 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
     and versions, to be read by people too. A `random_state` that is no number,
     and an annotator or extractor of a class unknown to adafer, are left out.
     The data of the fit (pictures, AU scores, target labels) are not stored.
+    Of several processes that torchrun started only the first one writes.
 
     Parameters
     ----------
@@ -164,6 +166,8 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
             f"{name}."
         )
     check_is_fitted(classifier, "classes_")
+    if not is_writer():
+        return
     path = check_model_path(path)
     description = _describe(classifier)
     if isinstance(classifier, NetworkClassifier):

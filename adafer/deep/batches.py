@@ -139,6 +139,7 @@ def augment(
     flip: float = 0.5,
     erase: float = 0.5,
     points: Tensor | None = None,
+    among: tuple[int, int] | None = None,
 ) -> Tensor:
     """Flip and erase at random, each picture by its own draw, without a loop.
 
@@ -156,13 +157,18 @@ def augment(
     points : Tensor of shape (n, 5, 2), optional
         Both eyes, nose and corners of the mouth, in parts of the side; changed in
         place where their face is flipped.
+    among : tuple of int, optional
+        First row and number of rows of a larger batch that these are a part of:
+        each face gets the draw that it gets in the whole batch.
 
     Returns
     -------
     batch : Tensor of shape (n, 3, height, width)
     """
     n, _, height, width = batch.shape
-    draw = send(torch.rand(6, n, generator=generator), batch.device)
+    first, n_all = (0, n) if among is None else among
+    draw = torch.rand(6, n_all, generator=generator)[:, first : first + n]
+    draw = send(draw.contiguous(), batch.device)
     flipped = draw[0] < flip
     batch = torch.where(flipped.view(n, 1, 1, 1), batch.flip(3), batch)
     if points is not None:

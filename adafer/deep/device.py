@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from .._ranks import this_rank
+
 __all__ = ["resolve_device", "resolve_precision", "seeded", "send"]
 
 
@@ -26,8 +28,15 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If there is no such device on this machine.
+        If there is no such device on this machine; under torchrun, if there are
+        fewer GPUs than processes, or if one GPU is named for all of them.
+
+    Notes
+    -----
+    Of several processes that torchrun started each takes a GPU of its own.
     """
+    if this_rank().count > 1:
+        return _own_device(device)
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", 0)
@@ -46,6 +55,25 @@ def resolve_device(device: str) -> torch.device:
     if not there.get(found.type, False):
         raise ValueError(f"device={device!r} is not on this machine. Use device='auto' or 'cpu'.")
     return torch.device("cuda", 0) if device == "cuda" else found
+
+
+def _own_device(device: str) -> torch.device:
+    """Give each process of a machine another GPU."""
+    rank = this_rank()
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if device not in ("auto", "cuda"):
+        raise ValueError(
+            f"device={device!r} cannot be split over {rank.count} processes. Expected 'auto', "
+            "'cuda' (each process takes a GPU of its own) or 'cpu'."
+        )
+    if torch.cuda.device_count() < rank.local_count:
+        raise ValueError(
+            f"torchrun started {rank.local_count} processes on a machine with "
+            f"{torch.cuda.device_count()} GPUs. Give --nproc-per-node as many as there are GPUs, "
+            "or device='cpu'."
+        )
+    return torch.device("cuda", rank.local_index)
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

@@ -145,11 +145,13 @@ def fit_fused(
     margin, miner, rng = trainer.margin, adaptation.miner, trainer.rng
     n_source = len(labels)
     trainer.network.to(trainer.device)
-    network = infer(trainer.network, feed, first=n_source)[1]
+    # each process looks at all targets; a rounding must not part their ways
+    network = trainer.group.shared(infer(trainer.network, feed, first=n_source)[1])
     fusion = adaptation.opinion.fuse_with(network)
     renewed = RenewedLabels(fusion, network, adaptation.label_momentum, trainer.device)
 
     def draw() -> tuple[NDArray, dict]:
+        trainer.group.align(renewed.average)
         renewed.renew()
         triplets, n_skipped = pool_triplets(miner.draw(rng), miner.anchors, n_source)
         named = np.concatenate([labels, renewed.all_labels().argmax(axis=1)])

@@ -29,6 +29,7 @@ def forward(
     feed: Feed,
     rows: Tensor,
     generator: torch.Generator | None = None,
+    among: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Features and class scores of some rows.
 
@@ -43,6 +44,8 @@ def forward(
     rows : Tensor of int64 of shape (n,)
     generator : torch.Generator, optional
         Faces are flipped and erased by its draws.
+    among : tuple of int, optional
+        Place of the rows in a larger batch, as for `augment`.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def forward(
     """
     batch, beside = network.normalize(feed.batch(rows), in_place=True), feed.beside(rows)
     if feed.is_faces and generator is not None:
-        batch = augment(batch, generator, points=beside.get("points"))
+        batch = augment(batch, generator, points=beside.get("points"), among=among)
     return model(batch, **beside)
 
 

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .._ranks import is_writer
 from ..inheritance import TargetAnnotation
 from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, shuffled_batches
 from .device import resolve_precision, send
+from .distributed import join
 from .inference import forward
 from .losses import Margin, classification_loss, triplet_loss
 from .taps import Tap
@@ -213,8 +215,6 @@ class Trainer:
         verbose: int,
         compiled: bool = False,
     ):
-        from lightning_fabric import Fabric
-
         self.network = network
         self.margin = margin
         self.device = device
@@ -224,15 +224,11 @@ class Trainer:
         self.weight_decay = weight_decay
         self.augmented = augmented
         self.rng = rng
-        self.verbose = verbose
+        self.verbose = verbose if is_writer() else 0
         self.compiled = compiled and device.type == "cuda"
         self.history: list[dict] = []
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-        self.fabric = Fabric(
-            accelerator=device.type,
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision=resolve_precision(precision, device),  # type: ignore[arg-type]
-        )
+        self.fabric, self.group = join(device, resolve_precision(precision, device))
 
     def fit_source(self, feed: Feed, labels: NDArray, epochs: int) -> None:
         """Source stage: cross-entropy on the labelled domain.
@@ -249,14 +245,14 @@ class Trainer:
         n_source = len(labels)
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
-            _, logits = self._forward(model, feed, rows)
+            logits = self.group.gather(self._forward(model, feed, rows)[1].float(), len(rows))
             at = send(torch.from_numpy(rows), self.device)
-            loss = nn.functional.cross_entropy(logits.float(), truth[at])
+            loss = nn.functional.cross_entropy(logits, truth[at])
             return {"loss": loss}
 
         for epoch, model, optimizer in self._epochs("source", epochs):
             batches = list(shuffled_batches(n_source, self.batch_size, self.rng))
-            feed.expect(torch.from_numpy(rows) for rows in batches)
+            feed.expect(torch.from_numpy(self._own(rows)) for rows in batches)
             self._epoch("source", epoch, model, optimizer, batches, step, 1, {})
 
     def fit_jointly(
@@ -309,6 +305,7 @@ class Trainer:
             with Tap(self.network.classifier, "input") as tap:
                 features, logits = self._forward(model, feed, rows)
             assert tap.value is not None
+            n = len(rows)
             at = send(torch.from_numpy(rows), self.device)
             return JointBatch(
                 rows=at,
@@ -316,10 +313,10 @@ class Trainer:
                 source_at=send(torch.from_numpy(np.flatnonzero(rows < n_source)), self.device),
                 target_at=send(torch.from_numpy(np.flatnonzero(rows >= n_source)), self.device),
                 labels=truth[at],
-                features=features.float(),
-                logits=logits.float(),
+                features=self.group.gather(features.float(), n),
+                logits=self.group.gather(logits.float(), n),
                 progress=(n_done - 1) / n_steps,
-                pooled=tap.value.float(),
+                pooled=self.group.gather(tap.value.float(), n),
             )
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
@@ -337,11 +334,12 @@ class Trainer:
             if draw is None:
                 drawn = mixed_rows(n_source, n_all - n_source, self.rng)
             else:
-                drawn, known = draw()
+                # the first process' draw, should a method's labels differ by a rounding
+                drawn, known = self.group.shared(draw())
             batches = [
                 drawn[rows] for rows in shuffled_batches(len(drawn), self.batch_size, self.rng)
             ]
-            feed.expect(torch.from_numpy(in_line(rows)) for rows in batches)
+            feed.expect(torch.from_numpy(self._own(in_line(rows))) for rows in batches)
             # an estimate where the number of rows differs between epochs
             n_steps = n_done + (epochs - epoch) * len(batches)
             self._epoch(
@@ -450,9 +448,23 @@ class Trainer:
 
     # ------------------------------------------------------------------ parts
 
+    def _own(self, rows: NDArray) -> NDArray:
+        """Rows that this process passes through the network."""
+        return rows[self.group.own(len(rows))]
+
     def _forward(self, model: nn.Module, feed: Feed, rows: NDArray) -> tuple[Tensor, Tensor]:
+        """Pass this process' share of the rows."""
         generator = self._generator if self.augmented else None
-        return forward(model, self.network, feed, torch.from_numpy(rows), generator)
+        own = self.group.own(len(rows))
+        with self.group.own_draws():
+            return forward(
+                model,
+                self.network,
+                feed,
+                torch.from_numpy(rows[own]),
+                generator,
+                among=(own.start, len(rows)),
+            )
 
     def _epochs(
         self, stage: str, epochs: int, modules: Sequence[nn.Module] = (), decayed: bool = True
@@ -473,13 +485,14 @@ class Trainer:
         # one kernel for all weights, that on a GPU asks the host for nothing
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
-        model, optimizer = self.fabric.setup(self.network, optimizer)
-        scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
-        model.train()
-        with self._compiled_backbone():
-            for epoch in range(epochs):
-                yield epoch, model, optimizer
-                scheduler.step()
+        with self.group.whole_batch_statistics(self.network):
+            model, optimizer = self.fabric.setup(self.network, optimizer)
+            scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
+            model.train()
+            with self._compiled_backbone():
+                for epoch in range(epochs):
+                    yield epoch, model, optimizer
+                    scheduler.step()
 
     @contextlib.contextmanager
     def _compiled_backbone(self) -> Iterator[None]:
@@ -525,8 +538,9 @@ class Trainer:
             found = step(model, batch)
             self._descend(optimizer, found["loss"])
             for one, trained in further:
-                more = one(model, batch)
-                self._descend(optimizer, more.pop("loss"), trained)
+                with self.group.unsynchronized(model):
+                    more = one(model, batch)
+                    self._descend(optimizer, more.pop("loss"), trained)
                 found |= more
             for name, value in found.items():
                 sums[name] = sums[name] + value.detach()
@@ -561,13 +575,17 @@ class Trainer:
         """Take a step that changes all, or only what is in `trained`."""
         optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         if trained is not None:
             kept = {id(weight) for module in trained for weight in module.parameters()}
-            for group in optimizer.param_groups:
-                for weight in group["params"]:
-                    if id(weight) not in kept:
-                        # Adam passes over weights without a gradient, their decay included
-                        weight.grad = None
+            for weight in weights:
+                if id(weight) not in kept:
+                    # Adam passes over weights without a gradient, their decay included
+                    weight.grad = None
+            self.group.average(weights)
+        else:
+            # DDP has seen to the network's, the first group
+            self.group.average(weights[len(optimizer.param_groups[0]["params"]) :])
         optimizer.step()
 
 

@@ -243,7 +243,8 @@ class AGRAClassifier(NetworkClassifier):
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:
             assert tap.value is not None
-            network.update_means(tap.value.detach(), batch.is_source, self.mean_momentum)
+            nodes = trainer.group.gather(tap.value.detach(), len(batch.rows))
+            network.update_means(nodes, batch.is_source, self.mean_momentum)
             features = reverse_gradient(batch.pooled, reversal_coefficient(batch.progress))
             source = batch.source_loss()
             domain = domain_loss(discriminator(features), batch.is_source)

@@ -150,9 +150,11 @@ class SelfTrainingClassifier(NetworkClassifier):
             at = batch.target_at
             targets = batch.rows[at] - n_source
             inputs = network.normalize(feed.batch(batch.rows.cpu()))
+            inputs = strong_augment(inputs, generator, strength=self.strength)
+            own = trainer.group.own(len(inputs))
             with trainer.fabric.autocast():
-                strong = network(strong_augment(inputs, generator, strength=self.strength))[1]
-            strong = strong.float()
+                strong = network(inputs[own])[1]
+            strong = trainer.group.gather(strong.float(), len(inputs))
             source = functional.cross_entropy(
                 strong[batch.source_at], batch.labels[batch.source_at]
             )
