@@ -11,17 +11,22 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
+from ._near_sources import NearSources
 from ._sklearn import Interval, StrOptions, fit_context
 from .au_space import AUSpace
 from .aus.facs import binarize, fit_thresholds
-from .aus.scores import align_au_columns, check_au_scores, has_scores
-from .inheritance import SCHEMES, TargetAnnotation
-from .matching import CodeTable, codes_within, nearest_scores, search_codes
+from .aus.scores import align_au_columns, check_au_scores, has_scores, row_blocks
+from .inheritance import SCHEMES, AnnotationBuilder, TargetAnnotation
+from .matching import CodeTable, distinct_keys, score_keys, search_codes, unpack_keys
+from .neighbors import Search
 from .target import unwrap_target
 
 __all__ = ["AUGuidedAnnotator"]
 
-_MATCHED_BY = ("none", "exact", "hamming", "near", "prior")
+_NOT_KEPT = (
+    "Near matching needs the source's scores, which were not kept because matching and backoff "
+    "were other at fit. Set matching='near' or backoff='near' before fit."
+)
 
 
 class AUGuidedAnnotator(BaseEstimator):
@@ -66,6 +71,10 @@ class AUGuidedAnnotator(BaseEstimator):
     engine : {"numpy", "faiss"}, default="numpy"
         What finds equal codes: a sorted table, or faiss' binary index (on a GPU
         where faiss sees one). Both give the same answer.
+    search : {"auto", "exact"}, default="auto"
+        How near matching finds neighbours. "auto" compares with all sources up
+        to 200,000 of them, and beyond looks into inverted lists, which find at
+        least 99 % of the neighbours on a trial; "exact" always compares with all.
 
     Attributes
     ----------
@@ -115,6 +124,7 @@ class AUGuidedAnnotator(BaseEstimator):
         "threshold": [StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "engine": [StrOptions({"numpy", "faiss"})],
+        "search": [StrOptions({"auto", "exact"})],
     }
 
     def __init__(
@@ -131,6 +141,7 @@ class AUGuidedAnnotator(BaseEstimator):
         threshold: Literal["quantile"] | float = "quantile",
         quantile: float = 0.7,
         engine: str = "numpy",
+        search: Search = "auto",
     ):
         self.schemes = schemes
         self.conflict = conflict
@@ -143,11 +154,11 @@ class AUGuidedAnnotator(BaseEstimator):
         self.threshold = threshold
         self.quantile = quantile
         self.engine = engine
+        self.search = search
 
     n_features_in_: int
     code_table_: CodeTable
-    source_scores_: NDArray
-    source_labels_: NDArray
+    _near: NearSources | None = None
 
     # ------------------------------------------------------------------ fitting
 
@@ -173,6 +184,7 @@ class AUGuidedAnnotator(BaseEstimator):
         """
         for fitted in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, fitted)
+        self._near = None
         return self._partial_fit(X, y, classes=None)
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -203,7 +215,7 @@ class AUGuidedAnnotator(BaseEstimator):
     ) -> AUGuidedAnnotator:
         self._check_schemes()
         first = not hasattr(self, "code_table_")
-        scores, au_names = check_au_scores(X, name="X")
+        scores, au_names = check_au_scores(X, name="X", keep_dtype=True)
         truth: NDArray = column_or_1d(y)
         check_consistent_length(scores, truth)
         check_classification_targets(truth)
@@ -217,7 +229,9 @@ class AUGuidedAnnotator(BaseEstimator):
                 reference="the first piece",
             )
         known = has_scores(scores)
-        scores, truth = scores[known], truth[known]
+        n_missing = len(known) - int(np.count_nonzero(known))
+        if n_missing:
+            scores, truth = scores[known], truth[known]
         if first:
             thresholds = fit_thresholds(
                 scores, threshold=self.threshold, quantile=self.quantile, au_names=au_names
@@ -228,31 +242,52 @@ class AUGuidedAnnotator(BaseEstimator):
             if au_names is not None:
                 self.feature_names_in_ = np.asarray(au_names, dtype=object)
             self.n_missing_ = 0
-        unknown = np.setdiff1d(truth, self.classes_)
+        labels = self._class_indices(truth)
+        keys, _ = score_keys(scores, self.thresholds_)
+        table = CodeTable.from_keys(keys, self.n_features_in_, labels, len(self.classes_))
+        self.code_table_ = table if first else self.code_table_.merge(table)
+        self.n_missing_ += n_missing
+        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
+        if "near" in (self.matching, self.backoff):
+            self._keep_scores(scores, labels, first)
+        return self
+
+    def _class_indices(self, truth: NDArray) -> NDArray:
+        labels = np.searchsorted(self.classes_, truth)
+        labels[labels == len(self.classes_)] = 0
+        unknown = np.unique(truth[self.classes_[labels] != truth])
         if len(unknown):
             raise ValueError(
                 f"y holds classes {unknown.tolist()} that are not among "
                 f"{self.classes_.tolist()}. Pass all of them as classes= to the first "
                 "partial_fit, and spell them the same in every piece."
             )
-        labels = np.searchsorted(self.classes_, truth)
-        table = CodeTable.from_samples(
-            binarize(scores, self.thresholds_), labels, len(self.classes_)
-        )
-        self.code_table_ = table if first else self.code_table_.merge(table)
-        self.n_missing_ += int((~known).sum())
-        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
-        if "near" in (self.matching, self.backoff):
-            self._keep_scores(scores, labels, first)
-        return self
+        return labels
 
     def _keep_scores(self, scores: NDArray, labels: NDArray, first: bool) -> None:
         """Near matching needs the sources themselves."""
-        if not first:
-            scores = np.concatenate([self.source_scores_, scores])
-            labels = np.concatenate([self.source_labels_, labels])
-        self.source_scores_, self.source_labels_ = scores, labels
-        self.au_space_ = AUSpace(self.metric).fit(scores, labels)
+        sources = NearSources(scores, labels)
+        self._near = sources if first or self._near is None else self._near.merge(sources)
+
+    @property
+    def source_scores_(self) -> NDArray:
+        """AU scores of the source samples, kept for near matching only."""
+        return self._near_sources().scores
+
+    @property
+    def source_labels_(self) -> NDArray:
+        """Class indices of the source samples, kept for near matching only."""
+        return self._near_sources().labels
+
+    @property
+    def au_space_(self) -> AUSpace:
+        """Where near matching measures; only with near matching or back-off."""
+        return self._near_sources().space(self.metric)
+
+    def _near_sources(self) -> NearSources:
+        if self._near is None:
+            raise AttributeError(_NOT_KEPT)
+        return self._near
 
     def _check_schemes(self) -> None:
         unknown = [scheme for scheme in self.schemes if scheme not in SCHEMES]
@@ -292,8 +327,8 @@ class AUGuidedAnnotator(BaseEstimator):
         self.code_table_ = self.code_table_.merge(later.code_table_)
         self.n_missing_ += later.n_missing_
         self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
-        if hasattr(self, "source_scores_"):
-            self._keep_scores(later.source_scores_, later.source_labels_, first=False)
+        if self._near is not None:
+            self._near = self._near.merge(later._near_sources())
         return self
 
     # --------------------------------------------------------------- annotating
@@ -316,7 +351,7 @@ class AUGuidedAnnotator(BaseEstimator):
 
     def _aligned(self, X: ArrayLike, name: str) -> NDArray:
         check_is_fitted(self, "code_table_")
-        scores, au_names = check_au_scores(unwrap_target(X), name=name)
+        scores, au_names = check_au_scores(unwrap_target(X), name=name, keep_dtype=True)
         return align_au_columns(
             scores,
             au_names,
@@ -347,7 +382,7 @@ class AUGuidedAnnotator(BaseEstimator):
             a label.
         """
         annotation = self._annotate(X, name)
-        if not annotation.weights.any():
+        if annotation.labelled_share == 0:
             raise ValueError(
                 f"No target sample has the AU code of any source sample: 0 of {len(annotation)} "
                 f"matched under matching={self.matching!r}, backoff={self.backoff!r}. Use "
@@ -358,52 +393,41 @@ class AUGuidedAnnotator(BaseEstimator):
 
     def _annotate(self, X: ArrayLike, name: str) -> TargetAnnotation:
         scores = self._aligned(X, name)
-        known = has_scores(scores)
-        n_targets, n_classes = len(scores), len(self.classes_)
-        codes = binarize(scores, self.thresholds_)
+        keys, known = score_keys(scores, self.thresholds_)
+        codes, code = distinct_keys(keys, self.n_features_in_)
+        n_matches = np.zeros(len(codes), dtype=np.int64)
+        matched = self._exact_rows(codes)
+        n_matches[matched >= 0] = self.code_table_.counts[matched[matched >= 0]].sum(axis=1)
 
-        rows = self._exact_rows(codes)
-        rows[~known] = -1
-        matched = rows >= 0
-        match_counts = np.zeros(n_targets, dtype=np.int64)
-        match_counts[matched] = self.code_table_.counts[rows[matched]].sum(axis=1)
-
-        votes = np.zeros((n_targets, n_classes))
-        labels = np.zeros((n_targets, n_classes))
-        last = np.full(n_targets, -1, dtype=np.int64)
-        how = np.zeros(n_targets, dtype=np.int64)
-
+        kinds = AnnotationBuilder(len(self.classes_))
+        rows = np.zeros(len(scores), dtype=np.int32)
         if self.matching == "exact":
-            votes[matched] = self.code_table_.counts[rows[matched]]
-            labels[matched] = votes[matched] / match_counts[matched, None]
-            last[matched] = self.code_table_.last_label[rows[matched]]
-            how[matched] = _MATCHED_BY.index("exact")
+            rows[:] = kinds.add("exact", self._by_exact(matched), n_matches)[code]
+            rows[~known] = 0
         steps = [] if self.matching == "exact" else [self.matching]
         if self.backoff is not None and self.backoff not in steps:
             steps.append(self.backoff)
         for step in steps:
-            open_ = np.flatnonzero(known & (how == 0))
+            open_ = np.flatnonzero(known & (rows == 0))
             if len(open_) == 0:
                 break
-            found = getattr(self, f"_by_{step}")(scores[open_], codes[open_])
-            votes[open_], labels[open_], last[open_] = found
-            how[open_[labels[open_].any(axis=1)]] = _MATCHED_BY.index(step)
+            if step == "near":
+                found = self._by_near(scores, open_)
+                rows[open_] = kinds.add(step, found, n_matches[code[open_]])
+                continue
+            # one label for all targets with a code
+            asked = np.zeros(len(codes), dtype=np.bool_)
+            asked[code[open_]] = True
+            found = getattr(self, f"_by_{step}")(codes[asked])
+            kind = np.zeros(len(codes), dtype=np.int32)
+            kind[asked] = kinds.add(step, found, n_matches[asked])
+            rows[open_] = kind[code[open_]]
+        return kinds.annotation(self.classes_, self._most_frequent, rows)
 
-        return TargetAnnotation(
-            classes=self.classes_,
-            labels=labels,
-            votes=votes,
-            hard_labels=self._most_frequent(votes),
-            last_labels=last,
-            weights=(how > 0).astype(np.float64),
-            match_counts=match_counts,
-            matched_by=np.asarray(_MATCHED_BY)[how],
-        )
-
-    def _exact_rows(self, codes: NDArray) -> NDArray:
+    def _exact_rows(self, keys: NDArray) -> NDArray:
         if self.engine == "faiss":
-            return search_codes(self.code_table_.codes, codes)
-        return self.code_table_.lookup(codes)
+            return search_codes(self.code_table_.codes, unpack_keys(keys, self.n_features_in_))
+        return self.code_table_.find(keys)
 
     def _most_frequent(self, votes: NDArray) -> NDArray:
         """Class with most votes; ties: the larger prior, then the lower index."""
@@ -411,54 +435,48 @@ class AUGuidedAnnotator(BaseEstimator):
         winner = order[np.argmax(votes[:, order], axis=1)]
         return np.where(votes.any(axis=1), winner, -1)
 
-    def _by_hamming(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    def _by_exact(self, matched: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Take the counts of the table's rows, none for row -1."""
+        table, known = self.code_table_, matched >= 0
+        votes = np.zeros((len(matched), len(self.classes_)))
+        votes[known] = table.counts[matched[known]]
+        last = np.where(known, table.last_label[matched], -1)
+        return votes, _shares(votes), last
+
+    def _by_hamming(self, keys: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         """Pool the counts of all source codes within the Hamming radius."""
         table = self.code_table_
-        distinct, inverse = np.unique(codes, axis=0, return_inverse=True)
-        query, row = codes_within(table.codes, distinct, self.radius)
-        votes = np.zeros((len(distinct), len(self.classes_)))
-        np.add.at(votes, query, table.counts[row])
-        last_position = np.full(len(distinct), -1, dtype=np.int64)
-        np.maximum.at(last_position, query, table.last_position[row])
-        label_at = dict(zip(table.last_position.tolist(), table.last_label.tolist(), strict=True))
-        last = np.array([label_at.get(p, -1) for p in last_position.tolist()], dtype=np.int64)
-        total = votes.sum(axis=1, keepdims=True)
-        labels = np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
-        inverse = inverse.reshape(-1)
-        return votes[inverse], labels[inverse], last[inverse]
+        votes = np.zeros((len(keys), len(self.classes_)))
+        last = np.full(len(keys), -1, dtype=np.int64)
+        for block in row_blocks(len(keys)):
+            query, row = table.within(keys[block], self.radius)
+            if len(query) == 0:
+                continue
+            starts = np.flatnonzero(np.diff(query, prepend=-1))
+            votes[block.start + query[starts]] = np.add.reduceat(table.counts[row], starts)
+            # of each query the row seen last
+            order = np.lexsort((table.last_position[row], query))
+            last[block.start + query[order]] = table.last_label[row[order]]
+        return votes, _shares(votes), last
 
-    def _by_near(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Kernel-weighted labels of the nearest sources, shrunk to the prior.
-
-        The kernel is as wide as the distance to the farthest of the neighbours,
-        per target, so that it needs no scale.
-        """
-        if not hasattr(self, "source_scores_"):
-            raise ValueError(
-                "Near matching needs the source's scores, which were not kept because "
-                "matching and backoff were other at fit. Set matching='near' or "
-                "backoff='near' before fit."
-            )
-        n_sources = len(self.source_scores_)
-        distances, indices = nearest_scores(
-            self.au_space_.transform(self.source_scores_),
-            self.au_space_.transform(scores),
-            round(2 * n_sources**0.5) if self.n_neighbors == "auto" else self.n_neighbors,
+    def _by_near(self, scores: NDArray, open_: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Kernel-weighted labels of the nearest sources, shrunk to the prior."""
+        sources = self._near
+        if sources is None:
+            raise ValueError(_NOT_KEPT)
+        n_neighbors = self.n_neighbors
+        if n_neighbors == "auto":
+            n_neighbors = round(2 * len(sources.labels) ** 0.5)
+        votes, last = sources.votes(
+            scores, open_, len(self.classes_), int(n_neighbors), self.metric, self.search
         )
-        width = np.maximum(distances[:, -1:], 1e-6)
-        weights = np.exp(-2.0 * (distances / width) ** 2)
-        n_classes = len(self.classes_)
-        flat = np.arange(len(scores))[:, None] * n_classes + self.source_labels_[indices]
-        votes = np.bincount(
-            flat.ravel(), weights=weights.ravel(), minlength=len(scores) * n_classes
-        ).reshape(len(scores), n_classes)
         labels = votes + self.shrinkage * self.class_prior_
         labels /= labels.sum(axis=1, keepdims=True)
-        return votes, labels, self.source_labels_[indices.max(axis=1)]
+        return votes, labels, last
 
-    def _by_prior(self, scores: NDArray, codes: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Source class prior for every sample."""
-        prior = np.tile(self.class_prior_, (len(scores), 1))
+    def _by_prior(self, keys: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Source class prior for every code."""
+        prior = np.tile(self.class_prior_, (len(keys), 1))
         return prior, prior, self._most_frequent(prior)
 
     # --------------------------------------------------------------- predicting
@@ -475,7 +493,9 @@ class AUGuidedAnnotator(BaseEstimator):
         probabilities : ndarray of float64 of shape (n_samples, n_classes)
         """
         annotation = self._annotate(X, "X")
-        return np.where(annotation.weights[:, None] > 0, annotation.labels, self.class_prior_)
+        probabilities = annotation.labels
+        probabilities[annotation.weights == 0] = self.class_prior_
+        return probabilities
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Most frequent label of the matching sources (T-hard), no network.
@@ -499,3 +519,10 @@ class AUGuidedAnnotator(BaseEstimator):
         tags.target_tags.required = True
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _shares(votes: NDArray) -> NDArray:
+    """Rows divided by their sums; zero rows stay."""
+    total = votes.sum(axis=1, keepdims=True)
+    shares: NDArray = np.divide(votes, total, out=np.zeros_like(votes), where=total > 0)
+    return shares

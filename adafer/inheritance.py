@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCHEMES", "TargetAnnotation", "one_hot"]
+from .aus.scores import row_blocks
+
+__all__ = ["SCHEMES", "AnnotationBuilder", "TargetAnnotation", "one_hot"]
 
 SCHEMES = ("s-hard", "t-hard", "t-soft")
 
 
-@dataclass(frozen=True)
 class TargetAnnotation:
     """Labels that target samples inherit from the source.
+
+    Targets with the same AU code inherit the same, which is kept once, with a
+    row number of 4 bytes for each target. An array below is made when it is
+    first asked for; of many millions of targets, ask for some at a time by
+    `take`.
+
+    Parameters
+    ----------
+    classes, labels, votes, hard_labels, last_labels, weights, match_counts, matched_by : ndarray
+        The attributes; with `rows`, one entry for each kind of target.
+    rows : ndarray of int of shape (n_targets,), optional
+        Kind of each target, as a row of these arrays. None where they hold an
+        entry for each target.
 
     Attributes
     ----------
@@ -40,29 +55,115 @@ class TargetAnnotation:
     References
     ----------
     AdaFER paper, section 3.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adafer import AUGuidedAnnotator
+    >>> annotator = AUGuidedAnnotator(threshold=0.5)
+    >>> annotator = annotator.fit([[0.9], [0.8], [0.1]], ["joy", "joy", "sad"])
+    >>> annotation = annotator.annotate(np.array([[0.7], [0.2], [0.6], [0.9]]))
+    >>> annotation.hard_labels
+    array([0, 1, 0, 0])
+    >>> annotation.take(slice(2)).match_counts
+    array([2, 1])
     """
 
-    classes: NDArray
-    labels: NDArray
-    votes: NDArray
-    hard_labels: NDArray
-    last_labels: NDArray
-    weights: NDArray
-    match_counts: NDArray
-    matched_by: NDArray
+    def __init__(
+        self,
+        classes: NDArray,
+        labels: NDArray,
+        votes: NDArray,
+        hard_labels: NDArray,
+        last_labels: NDArray,
+        weights: NDArray,
+        match_counts: NDArray,
+        matched_by: NDArray,
+        *,
+        rows: NDArray | None = None,
+    ):
+        self.classes = classes
+        self._kinds = {
+            "labels": labels,
+            "votes": votes,
+            "hard_labels": hard_labels,
+            "last_labels": last_labels,
+            "weights": weights,
+            "match_counts": match_counts,
+            "matched_by": matched_by,
+        }
+        self._rows = rows
+
+    @cached_property
+    def labels(self) -> NDArray:
+        """T-soft."""
+        return self._per_target("labels")
+
+    @cached_property
+    def votes(self) -> NDArray:
+        """Weight of the matching source samples per class."""
+        return self._per_target("votes")
+
+    @cached_property
+    def hard_labels(self) -> NDArray:
+        """T-hard."""
+        return self._per_target("hard_labels")
+
+    @cached_property
+    def last_labels(self) -> NDArray:
+        """Class index of the last matching source sample."""
+        return self._per_target("last_labels")
+
+    @cached_property
+    def weights(self) -> NDArray:
+        """Whether each target takes part in the target loss."""
+        return self._per_target("weights")
+
+    @cached_property
+    def match_counts(self) -> NDArray:
+        """How many source samples share each target's AU code."""
+        return self._per_target("match_counts")
+
+    @cached_property
+    def matched_by(self) -> NDArray:
+        """What gave each label."""
+        return self._per_target("matched_by")
+
+    def _per_target(self, name: str) -> NDArray:
+        kinds = self._kinds[name]
+        return kinds if self._rows is None else kinds[self._rows]
 
     def __len__(self) -> int:
-        return len(self.weights)
+        return len(self._kinds["weights"] if self._rows is None else self._rows)
+
+    def take(self, rows: slice | NDArray) -> TargetAnnotation:
+        """Annotation of some of the targets; what targets share is not copied.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int or bool
+
+        Returns
+        -------
+        annotation : TargetAnnotation
+        """
+        if self._rows is None:
+            kinds = {name: values[rows] for name, values in self._kinds.items()}
+            return TargetAnnotation(self.classes, **kinds)
+        return TargetAnnotation(self.classes, **self._kinds, rows=self._rows[rows])
 
     @property
     def coverage(self) -> float:
         """Share of targets whose AU code at least one source sample shares."""
-        return float(np.mean(self.match_counts > 0))
+        return self._share(self._kinds["match_counts"] > 0)
 
     @property
     def labelled_share(self) -> float:
         """Share of targets with a label, by a match or by a back-off."""
-        return float(np.mean(self.weights > 0))
+        return self._share(self._kinds["weights"] > 0)
+
+    def _share(self, kinds: NDArray) -> float:
+        return float(np.mean(kinds if self._rows is None else kinds[self._rows]))
 
     def source_hard(self, conflict: str, rng: np.random.Generator) -> NDArray:
         """S-hard: labels that source samples give to the targets they match.
@@ -89,14 +190,21 @@ class TargetAnnotation:
         if conflict == "last":
             index = self.last_labels
         elif conflict == "random":
-            cumulative = np.cumsum(self.votes, axis=1)
-            total = cumulative[:, -1]
-            drawn = (rng.random(len(total)) * total)[:, None]
-            index = np.minimum((cumulative <= drawn).sum(axis=1), self.votes.shape[1] - 1)
-            index = np.where(total > 0, index, -1)
+            index = self._drawn_labels(rng)
         else:
             raise ValueError(f"conflict must be 'random', 'last' or 'all'; got {conflict!r}.")
-        return one_hot(index, self.votes.shape[1])
+        return one_hot(index, len(self.classes))
+
+    def _drawn_labels(self, rng: np.random.Generator) -> NDArray:
+        cumulative = np.cumsum(self._kinds["votes"], axis=1)
+        index = np.empty(len(self), dtype=np.int64)
+        for block in row_blocks(len(self)):
+            steps = cumulative[block if self._rows is None else self._rows[block]]
+            total = steps[:, -1]
+            drawn = (rng.random(len(total)) * total)[:, None]
+            found = np.minimum((steps <= drawn).sum(axis=1), steps.shape[1] - 1)
+            index[block] = np.where(total > 0, found, -1)
+        return index
 
     def scheme_labels(self, scheme: str, conflict: str, rng: np.random.Generator) -> NDArray:
         """Labels of one scheme, as the rows of a target distribution.
@@ -116,8 +224,94 @@ class TargetAnnotation:
         if scheme == "t-soft":
             return self.labels
         if scheme == "t-hard":
-            return one_hot(self.hard_labels, self.votes.shape[1])
+            return one_hot(self.hard_labels, len(self.classes))
         return self.source_hard(conflict, rng)
+
+
+class AnnotationBuilder:
+    """Kinds of targets, gathered from the ways in which they get their labels.
+
+    Kind 0 has no label.
+
+    Parameters
+    ----------
+    n_classes : int
+    """
+
+    def __init__(self, n_classes: int):
+        self._votes = [np.zeros((1, n_classes))]
+        self._labels = [np.zeros((1, n_classes))]
+        self._last = [np.full(1, -1, dtype=np.int64)]
+        self._match_counts = [np.zeros(1, dtype=np.int64)]
+        self._how = [np.full(1, "none", dtype="<U7")]
+        self._n_kinds = 1
+
+    def add(
+        self, how: str, found: tuple[NDArray, NDArray, NDArray], match_counts: NDArray
+    ) -> NDArray:
+        """Take up the kinds that have a label.
+
+        Parameters
+        ----------
+        how : str
+            What gave the labels.
+        found : tuple of ndarray
+            Votes and labels, float64 of shape (n_kinds, n_classes), and classes of
+            the last matching source samples, int64 of shape (n_kinds,).
+        match_counts : ndarray of int64 of shape (n_kinds,)
+
+        Returns
+        -------
+        kind : ndarray of int32 of shape (n_kinds,)
+            Where each of them went, 0 for those without a label.
+        """
+        votes, labels, last = found
+        labelled = np.asarray(labels.any(axis=1))
+        n_labelled = int(np.count_nonzero(labelled))
+        for parts, values in (
+            (self._votes, votes),
+            (self._labels, labels),
+            (self._last, last),
+            (self._match_counts, match_counts),
+        ):
+            parts.append(values if n_labelled == len(labelled) else values[labelled])
+        self._how.append(np.full(n_labelled, how))
+        kind = np.zeros(len(labelled), dtype=np.int32)
+        kind[labelled] = np.arange(self._n_kinds, self._n_kinds + n_labelled)
+        self._n_kinds += n_labelled
+        return kind
+
+    def annotation(
+        self, classes: NDArray, most_frequent: Callable[[NDArray], NDArray], rows: NDArray
+    ) -> TargetAnnotation:
+        """Put the kinds together.
+
+        Parameters
+        ----------
+        classes : ndarray of shape (n_classes,)
+        most_frequent : callable
+            Class with most votes, of votes.
+        rows : ndarray of int32 of shape (n_targets,)
+            Kind of each target.
+
+        Returns
+        -------
+        TargetAnnotation
+        """
+        votes, labels = np.concatenate(self._votes), np.concatenate(self._labels)
+        weights = np.ones(self._n_kinds)
+        weights[0] = 0.0
+        return TargetAnnotation(
+            classes=classes,
+            labels=labels,
+            votes=votes,
+            hard_labels=most_frequent(votes),
+            last_labels=np.concatenate(self._last),
+            weights=weights,
+            match_counts=np.concatenate(self._match_counts),
+            matched_by=np.concatenate(self._how),
+            rows=rows,
+        )
 
 
 def one_hot(index: NDArray, n_classes: int) -> NDArray:

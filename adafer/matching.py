@@ -1,28 +1,36 @@
 """Finding source samples with the same, or nearly the same, action units.
 
-Three searches, all without torch:
+Codes are packed into one integer each, the key, and counted once; whatever is
+compared afterwards is compared per *distinct* code:
 
-* `CodeTable`: equal AU codes, by sorting packed codes once (numpy, exact);
-* `search_codes` and `codes_within`: equal or near codes by faiss' binary index;
-* `nearest_scores`: nearest AU scores by faiss' flat index.
+* `CodeTable`: equal and near codes, by tables of keys (numpy, exact);
+* `search_codes` and `codes_within`: the same by faiss' binary index.
 
-Work grows with the number of *distinct* codes wherever codes are compared.
+Nearest AU scores are found in `adafer.neighbors`. None of it needs torch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, combinations
+from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .aus.facs import binarize
+from .aus.scores import has_scores, row_blocks
+
 __all__ = [
     "CodeTable",
     "code_keys",
     "codes_within",
-    "nearest_scores",
+    "distinct_keys",
+    "find_keys",
+    "score_keys",
     "search_codes",
+    "unpack_keys",
 ]
 
 
@@ -37,17 +45,96 @@ def code_keys(codes: NDArray) -> NDArray:
     Returns
     -------
     keys : ndarray of shape (n_samples,)
-        dtype uint64 for up to 64 AUs, fixed-width bytes beyond. Two keys are
-        equal exactly when the two codes are.
+        dtype uint32 for up to 32 AUs, uint64 for up to 64, fixed-width bytes
+        beyond. Two keys are equal exactly when the two codes are.
     """
-    codes = np.ascontiguousarray(codes, dtype=np.uint8)
+    codes = np.asarray(codes)
     n_samples, n_aus = codes.shape
-    n_bytes = 8 * max(1, -(-n_aus // 64))
-    packed = np.zeros((n_samples, n_bytes), dtype=np.uint8)
-    packed[:, : -(-n_aus // 8)] = np.packbits(codes, axis=1)
-    if n_bytes == 8:
-        return packed.view(np.uint64)[:, 0]
-    return packed.view(f"S{n_bytes}")[:, 0]
+    dtype = _key_dtype(n_aus)
+    packed = np.zeros((n_samples, dtype.itemsize), dtype=np.uint8)
+    for rows in row_blocks(n_samples):
+        block = np.ascontiguousarray(codes[rows], dtype=np.uint8)
+        packed[rows, : -(-n_aus // 8)] = np.packbits(block, axis=1)
+    return packed.view(dtype)[:, 0]
+
+
+def _key_dtype(n_aus: int) -> np.dtype:
+    if n_aus <= 32:
+        return np.dtype(np.uint32)
+    return np.dtype(np.uint64 if n_aus <= 64 else f"S{8 * -(-n_aus // 64)}")
+
+
+def unpack_keys(keys: NDArray, n_aus: int) -> NDArray:
+    """Codes of which `code_keys` made these keys.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_samples,)
+    n_aus : int
+
+    Returns
+    -------
+    codes : ndarray of uint8 of shape (n_samples, n_aus)
+    """
+    packed = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
+    return np.unpackbits(packed, axis=1, count=n_aus)
+
+
+def score_keys(scores: NDArray, thresholds: NDArray) -> tuple[NDArray, NDArray]:
+    """Keys of AU scores, block by block: 4 bytes a row are kept for up to 32 AUs.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples, n_aus)
+        May be mapped from a file that is larger than the memory.
+    thresholds : ndarray of float of shape (n_aus,)
+
+    Returns
+    -------
+    keys : ndarray of shape (n_samples,)
+        As of `code_keys`; that of the zero code where scores are NaN.
+    known : ndarray of bool of shape (n_samples,)
+        Rows without NaN.
+    """
+    n_samples, n_aus = scores.shape
+    keys = np.empty(n_samples, dtype=_key_dtype(n_aus))
+    known = np.empty(n_samples, dtype=np.bool_)
+    for rows in row_blocks(n_samples):
+        block = scores[rows]
+        known[rows] = has_scores(block)
+        keys[rows] = code_keys(binarize(block, thresholds))
+    return keys, known
+
+
+def distinct_keys(keys: NDArray, n_aus: int) -> tuple[NDArray, NDArray]:
+    """Distinct keys, and where each key is among them.
+
+    Up to 24 AUs make so few different keys that a table of all of them answers,
+    in time linear in the number of rows; more AUs are sorted.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_samples,)
+    n_aus : int
+
+    Returns
+    -------
+    distinct : ndarray of shape (n_codes,)
+        Ascending.
+    index : ndarray of int32 or int64 of shape (n_samples,)
+        ``distinct[index]`` are the keys.
+    """
+    # a table larger than the rows would cost more than sorting them
+    size = 1 << 8 * -(-n_aus // 8)
+    if n_aus > 24 or size > 32 * len(keys):
+        distinct, index = np.unique(keys, return_inverse=True)
+        return distinct, index
+    seen = np.zeros(size, dtype=np.bool_)
+    seen[keys] = True
+    distinct = np.flatnonzero(seen).astype(keys.dtype)
+    place = np.empty(size, dtype=np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return distinct, place[keys]
 
 
 @dataclass(frozen=True)
@@ -100,37 +187,59 @@ class CodeTable:
         -------
         CodeTable
         """
-        keys, first, inverse = np.unique(code_keys(codes), return_index=True, return_inverse=True)
-        labels = np.asarray(labels, dtype=np.int64)
-        counts = np.bincount(inverse * n_classes + labels, minlength=len(keys) * n_classes)
-        last = np.empty(len(keys), dtype=np.int64)
-        last[inverse] = np.arange(len(labels))  # the last of equal indices stays
+        codes = np.asarray(codes)
+        return cls.from_keys(code_keys(codes), codes.shape[1], labels, n_classes)
+
+    @classmethod
+    def from_keys(cls, keys: NDArray, n_aus: int, labels: NDArray, n_classes: int) -> CodeTable:
+        """Count labels under each distinct code, given by its key.
+
+        Parameters
+        ----------
+        keys : ndarray of shape (n_samples,)
+            As of `code_keys`.
+        n_aus : int
+        labels : ndarray of int of shape (n_samples,), in [0, n_classes)
+        n_classes : int
+
+        Returns
+        -------
+        CodeTable
+        """
+        distinct, index = distinct_keys(keys, n_aus)
+        counts = np.zeros(len(distinct) * n_classes, dtype=np.int64)
+        last = np.empty(len(distinct), dtype=np.int64)
+        # blocks are as long as the counts, so that adding these up stays linear
+        for rows in row_blocks(len(keys), max(1 << 20, len(counts))):
+            cells = index[rows] * np.int64(n_classes) + labels[rows]
+            counts += np.bincount(cells, minlength=len(counts))
+            last[index[rows]] = np.arange(rows.start, rows.stop)  # the last of equal indices stays
         return cls(
-            codes=np.ascontiguousarray(codes[first], dtype=np.uint8),
-            keys=keys,
-            counts=counts.reshape(len(keys), n_classes).astype(np.int64),
+            codes=unpack_keys(distinct, n_aus),
+            keys=distinct,
+            counts=counts.reshape(len(distinct), n_classes),
             last_position=last,
-            last_label=labels[last],
-            n_samples=len(labels),
+            last_label=np.asarray(labels[last], dtype=np.int64),
+            n_samples=len(keys),
         )
 
     def merge(self, later: CodeTable) -> CodeTable:
         """Add up two tables; the samples of `later` come after those of this one."""
-        keys, first, inverse = np.unique(
-            np.concatenate([self.keys, later.keys]), return_index=True, return_inverse=True
-        )
-        counts = np.zeros((len(keys), self.counts.shape[1]), dtype=np.int64)
-        np.add.at(counts, inverse, np.concatenate([self.counts, later.counts]))
-        position = np.concatenate([self.last_position, later.last_position + self.n_samples])
-        order = np.argsort(position, kind="stable")
-        latest = np.empty(len(keys), dtype=np.int64)
-        latest[inverse[order]] = order
+        keys = np.union1d(self.keys, later.keys)
+        n_aus, n_classes = self.codes.shape[1], self.counts.shape[1]
+        counts = np.zeros((len(keys), n_classes), dtype=np.int64)
+        position, label = np.empty((2, len(keys)), dtype=np.int64)
+        for table, offset in ((self, 0), (later, self.n_samples)):
+            rows = np.searchsorted(keys, table.keys)
+            counts[rows] += table.counts
+            position[rows] = table.last_position + offset
+            label[rows] = table.last_label
         return CodeTable(
-            codes=np.concatenate([self.codes, later.codes])[first],
+            codes=unpack_keys(keys, n_aus),
             keys=keys,
             counts=counts,
-            last_position=position[latest],
-            last_label=np.concatenate([self.last_label, later.last_label])[latest],
+            last_position=position,
+            last_label=label,
             n_samples=self.n_samples + later.n_samples,
         )
 
@@ -145,10 +254,63 @@ class CodeTable:
         -------
         rows : ndarray of int64 of shape (n_queries,)
         """
-        queries = code_keys(codes)
-        rows = np.searchsorted(self.keys, queries)
-        rows[rows == len(self.keys)] = 0
-        return np.where(self.keys[rows] == queries, rows, -1).astype(np.int64)
+        return self.find(code_keys(codes))
+
+    def find(self, keys: NDArray) -> NDArray:
+        """Row of the table that holds each key, -1 where none does."""
+        return find_keys(self.keys, keys)
+
+    def within(self, keys: NDArray, radius: int) -> tuple[NDArray, NDArray]:
+        """All codes of the table within a Hamming radius of each key.
+
+        Where the codes in a ball are fewer than those of the table, they are
+        looked up one by one; else faiss compares all.
+
+        Parameters
+        ----------
+        keys : ndarray of shape (n_queries,)
+            As of `code_keys`.
+        radius : int
+            Greatest number of AUs in which a code may differ.
+
+        Returns
+        -------
+        query_index, row : ndarrays of int64 of shape (n_pairs,)
+            The pairs, ordered by query and then by row.
+        """
+        n_aus = self.codes.shape[1]
+        ball = sum(comb(n_aus, n_flipped) for n_flipped in range(radius + 1))
+        if n_aus > 64 or ball >= len(self.keys):
+            return codes_within(self.codes, unpack_keys(keys, n_aus), radius)
+        flips = np.zeros((ball, n_aus), dtype=np.uint8)
+        chosen = chain.from_iterable(
+            combinations(range(n_aus), n_flipped) for n_flipped in range(radius + 1)
+        )
+        for flip, columns in zip(flips, chosen, strict=True):
+            flip[list(columns)] = 1
+        # packing is bit by bit, so that flipped codes have flipped keys
+        rows = np.stack([self.find(keys ^ flip) for flip in code_keys(flips)], axis=1)
+        rows.sort(axis=1)
+        query_index, column = np.nonzero(rows >= 0)
+        return query_index, rows[query_index, column]
+
+
+def find_keys(keys: NDArray, queries: NDArray) -> NDArray:
+    """Place of each query among sorted distinct keys, -1 where it is not.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_codes,)
+        Ascending.
+    queries : ndarray of shape (n_queries,)
+
+    Returns
+    -------
+    places : ndarray of int64 of shape (n_queries,)
+    """
+    places = np.searchsorted(keys, queries)
+    places[places == len(keys)] = 0
+    return np.where(keys[places] == queries, places, -1).astype(np.int64)
 
 
 def _padded_bytes(codes: NDArray) -> NDArray:
@@ -210,30 +372,3 @@ def codes_within(codes: NDArray, queries: NDArray, radius: int) -> tuple[NDArray
     )
     order = np.lexsort((found, query_index))
     return query_index[order], found[order].astype(np.int64)
-
-
-def nearest_scores(scores: NDArray, queries: NDArray, n_neighbors: int) -> tuple[NDArray, NDArray]:
-    """Nearest rows of `scores` to each query, Euclidean, exact, by faiss.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_samples, n_aus)
-    queries : ndarray of shape (n_queries, n_aus)
-    n_neighbors : int
-        Cut to ``n_samples`` where there are fewer.
-
-    Returns
-    -------
-    distances : ndarray of float64 of shape (n_queries, n_neighbors)
-        Ascending, not squared.
-    indices : ndarray of int64 of shape (n_queries, n_neighbors)
-    """
-    import faiss
-
-    n_neighbors = min(n_neighbors, len(scores))
-    index: Any = faiss.IndexFlatL2(scores.shape[1])
-    if getattr(faiss, "get_num_gpus", lambda: 0)() > 0 and n_neighbors <= 2048:
-        index = faiss.index_cpu_to_all_gpus(index)
-    index.add(np.ascontiguousarray(scores, dtype=np.float32))
-    squared, indices = index.search(np.ascontiguousarray(queries, dtype=np.float32), n_neighbors)
-    return np.sqrt(np.maximum(squared, 0.0).astype(np.float64)), indices.astype(np.int64)

@@ -12,17 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import Interval, StrOptions, fit_context
-from .aus.facs import binarize
-from .aus.scores import align_au_columns, check_au_scores, has_scores
-from .matching import code_keys, nearest_scores
+from .aus.scores import align_au_columns, check_au_scores, row_blocks
+from .hard_negatives import CodedDomain, HardNegatives
+from .matching import find_keys
+from .neighbors import NeighborIndex, neighbor_blocks
 from .target import unwrap_target
 
 __all__ = ["TripletMiner", "Triplets"]
 
-# Negatives are drawn by rejection; anchors left after this many rounds are
-# settled by looking at all candidates, in blocks of this many similarities.
-_ROUNDS = 30
-_BLOCK = 4_000_000
+# Anchors drawn for at a time, so that what is needed on the way stays small.
+_ANCHORS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -48,30 +47,6 @@ class Triplets:
         return len(self.anchor)
 
 
-class _Domain:
-    """Scores of one domain, its usable rows grouped by AU code."""
-
-    def __init__(self, scores: NDArray, codes: NDArray):
-        self.rows = np.flatnonzero(has_scores(scores))
-        self.scores = scores[self.rows]
-        keys = code_keys(codes[self.rows])
-        self.keys, self.group, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        self.row_keys = keys
-        self.counts = counts
-        self.members = np.argsort(self.group, kind="stable")
-        self.starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        norm = np.linalg.norm(self.scores, axis=1, keepdims=True)
-        self.units = np.divide(
-            self.scores, norm, out=np.zeros_like(self.scores), where=norm > 0
-        ).astype(np.float32)
-
-    def find(self, keys: NDArray) -> NDArray:
-        """Group that holds each key, -1 where none does."""
-        group = np.searchsorted(self.keys, keys)
-        group[group == len(self.keys)] = 0
-        return np.where(self.keys[group] == keys, group, -1)
-
-
 class TripletMiner(BaseEstimator):
     """Draw triplets (anchor, positive, negative) across the two domains.
 
@@ -81,7 +56,7 @@ class TripletMiner(BaseEstimator):
     code. A negative is drawn uniformly from the other domain's samples with a
     different code whose AU scores have a cosine similarity to the anchor's
     above `tau_n`; where there is none, it is the most similar sample with a
-    different code.
+    different code. (Of very many samples see `adafer.hard_negatives`.)
 
     Parameters
     ----------
@@ -152,16 +127,38 @@ class TripletMiner(BaseEstimator):
         -------
         self : TripletMiner
         """
-        source, source_names = check_au_scores(X, name="au_src")
-        target, target_names = check_au_scores(unwrap_target(X_tgt), name="au_tgt")
+        source, source_names = check_au_scores(X, name="au_src", keep_dtype=True)
+        target, target_names = check_au_scores(unwrap_target(X_tgt), name="au_tgt", keep_dtype=True)
         target = align_au_columns(
             target, target_names, source_names, source.shape[1], name="au_tgt", reference="au_src"
         )
         self.n_features_in_ = source.shape[1]
         thresholds = np.broadcast_to(np.asarray(self.thresholds, dtype=float), source.shape[1])
-        self._source = _Domain(source, binarize(source, thresholds))
-        self._target = _Domain(target, binarize(target, thresholds))
+        self._source = CodedDomain(source, thresholds)
+        self._target = CodedDomain(target, thresholds)
+        self._near_positives = {}
+        if self.near_positives:
+            if self.anchors in ("both", "source"):
+                self._near_positives["source"] = self._nearest(
+                    source, self._source, target, self._target
+                )
+            if self.anchors in ("both", "target"):
+                self._near_positives["target"] = self._nearest(
+                    target, self._target, source, self._source
+                )
         return self
+
+    def _nearest(
+        self, near_scores: NDArray, near: CodedDomain, far_scores: NDArray, far: CodedDomain
+    ) -> NDArray:
+        """Nearest samples of the anchors that nobody shares the code of, in their order."""
+        lonely = near.rows[np.flatnonzero((find_keys(far.keys, near.keys) < 0)[near.group])]
+        if len(lonely) == 0:
+            return np.empty((0, self.near_positives), dtype=np.int32)
+        index = NeighborIndex(far_scores[far.rows], self.near_positives)
+        blocks = neighbor_blocks(len(lonely), index.n_neighbors)
+        found = [index.search(near_scores[lonely[rows]])[1] for rows in blocks]
+        return np.concatenate(found).astype(np.int32)
 
     def draw(
         self, random_state: int | np.random.RandomState | np.random.Generator | None = None
@@ -184,95 +181,41 @@ class TripletMiner(BaseEstimator):
             rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
         drawn = []
         if self.anchors in ("both", "source"):
-            drawn.append(self._draw_from(self._source, self._target, rng))
+            drawn.append(self._draw_from("source", self._source, self._target, rng))
         if self.anchors in ("both", "target"):
-            drawn.append(self._draw_from(self._target, self._source, rng))
+            drawn.append(self._draw_from("target", self._target, self._source, rng))
         return tuple(drawn)
 
-    def _draw_from(self, near: _Domain, far: _Domain, rng: np.random.Generator) -> Triplets:
+    def _draw_from(
+        self, name: str, near: CodedDomain, far: CodedDomain, rng: np.random.Generator
+    ) -> Triplets:
         # All distinct codes of the anchors are looked up once.
-        group = far.find(near.keys)[near.group]
-        n_anchors = len(group)
-        positive = np.full(n_anchors, -1, dtype=np.int64)
-        same = np.flatnonzero(group >= 0)
-        within = (rng.random(len(same)) * far.counts[group[same]]).astype(np.int64)
-        positive[same] = far.members[far.starts[group[same]] + within]
-        if self.near_positives:
-            lonely = np.flatnonzero(group < 0)
-            if len(lonely):
-                _, nearest = nearest_scores(far.scores, near.scores[lonely], self.near_positives)
-                choice = rng.integers(nearest.shape[1], size=len(lonely))
-                positive[lonely] = nearest[np.arange(len(lonely)), choice]
-        kept = np.flatnonzero(positive >= 0)
-        negative = self._negatives(near, far, kept, group[kept], positive[kept], rng)
-        kept, negative = kept[negative >= 0], negative[negative >= 0]
+        group_of = find_keys(far.keys, near.keys)
+        negatives = HardNegatives(near, far, self.tau_n)
+        lonely_seen = 0
+        parts: list[tuple[NDArray, NDArray, NDArray]] = []
+        for block in row_blocks(len(near.group), _ANCHORS):
+            group = group_of[near.group[block]]
+            positive = np.full(len(group), -1, dtype=np.int64)
+            same = np.flatnonzero(group >= 0)
+            within = (rng.random(len(same)) * far.counts[group[same]]).astype(np.int64)
+            positive[same] = far.members[far.starts[group[same]] + within]
+            if name in self._near_positives:
+                lonely = np.flatnonzero(group < 0)
+                if len(lonely):
+                    nearest = self._near_positives[name][lonely_seen : lonely_seen + len(lonely)]
+                    choice = rng.integers(nearest.shape[1], size=len(lonely))
+                    positive[lonely] = nearest[np.arange(len(lonely)), choice]
+                    lonely_seen += len(lonely)
+            kept = np.flatnonzero(positive >= 0)
+            anchors = block.start + kept
+            negative = negatives.draw(anchors, group[kept], positive[kept], rng)
+            found = negative >= 0
+            parts.append((anchors[found], positive[kept[found]], negative[found]))
+        anchor, positive, negative = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Triplets(
-            anchor=near.rows[kept],
-            positive=far.rows[positive[kept]],
-            negative=far.rows[negative],
-            n_skipped=n_anchors - len(kept),
+            anchor=near.rows[anchor].astype(np.int64),
+            positive=far.rows[positive].astype(np.int64),
+            negative=far.rows[negative].astype(np.int64),
+            n_skipped=len(near.group) - len(anchor),
         )
-
-    def _negatives(
-        self,
-        near: _Domain,
-        far: _Domain,
-        anchors: NDArray,
-        group: NDArray,
-        positive: NDArray,
-        rng: np.random.Generator,
-    ) -> NDArray:
-        """Draw by rejection, which is uniform and needs no similarity matrix.
-
-        A proposal is uniform over the far samples with another code than the
-        anchor: an index over all, shifted past the anchor's own group. What no
-        round settles is settled exactly by `_settle`.
-        """
-        own_start = np.where(group >= 0, far.starts[group], 0)
-        own_count = np.where(group >= 0, far.counts[group], 0)
-        available = len(far.rows) - own_count
-        negative = np.full(len(anchors), -1, dtype=np.int64)
-        open_ = np.flatnonzero(available > 0)
-        for _ in range(_ROUNDS):
-            if len(open_) == 0:
-                break
-            place = (rng.random(len(open_)) * available[open_]).astype(np.int64)
-            place += np.where(place >= own_start[open_], own_count[open_], 0)
-            proposal = far.members[place]
-            accepted = proposal != positive[open_]
-            if self.tau_n > 0:
-                similarity = np.einsum("ij,ij->i", near.units[anchors[open_]], far.units[proposal])
-                accepted &= similarity > self.tau_n
-            negative[open_[accepted]] = proposal[accepted]
-            open_ = open_[~accepted]
-        if len(open_):
-            negative[open_] = self._settle(near, far, anchors[open_], positive[open_], rng)
-        return negative
-
-    def _settle(
-        self,
-        near: _Domain,
-        far: _Domain,
-        anchors: NDArray,
-        positive: NDArray,
-        rng: np.random.Generator,
-    ) -> NDArray:
-        """Look at all candidates of the anchors that rejection did not settle."""
-        chosen = np.full(len(anchors), -1, dtype=np.int64)
-        step = max(1, _BLOCK // max(1, len(far.rows)))
-        for start in range(0, len(anchors), step):
-            part = anchors[start : start + step]
-            similarity = near.units[part] @ far.units.T
-            allowed = near.row_keys[part][:, None] != far.row_keys[None, :]
-            allowed[np.arange(len(part)), positive[start : start + step]] = False
-            hard = allowed & (similarity > self.tau_n) if self.tau_n > 0 else allowed
-            # a random number per candidate where some are hard, else the similarity
-            preference = np.where(
-                hard.any(axis=1, keepdims=True),
-                np.where(hard, rng.random(similarity.shape, dtype=np.float32), -2.0),
-                np.where(allowed, similarity, -2.0),
-            )
-            best = preference.argmax(axis=1)
-            found = allowed.any(axis=1)
-            chosen[start : start + step] = np.where(found, best, -1)
-        return chosen

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from adafer.matching import CodeTable, code_keys, codes_within, nearest_scores, search_codes
+from adafer.matching import CodeTable, code_keys, codes_within, search_codes
 
 
 def slow_counts(codes, labels, n_classes, query):
@@ -79,17 +79,3 @@ def test_codes_within_a_radius_are_those_of_a_slow_comparison(radius):
     expected = np.nonzero(distance <= radius)
     np.testing.assert_array_equal(query_index, expected[0])
     np.testing.assert_array_equal(code_index, expected[1])
-
-
-def test_nearest_scores_are_those_of_a_slow_comparison():
-    rng = np.random.default_rng(1)
-    scores, queries = rng.random((90, 8)), rng.random((20, 8))
-    distances, indices = nearest_scores(scores, queries, 7)
-    slow = np.linalg.norm(queries[:, None] - scores[None], axis=2)
-    np.testing.assert_array_equal(indices, np.argsort(slow, axis=1)[:, :7])
-    np.testing.assert_allclose(distances, np.sort(slow, axis=1)[:, :7], atol=1e-5)
-
-
-def test_more_neighbours_than_samples_are_cut_to_the_samples():
-    distances, indices = nearest_scores(np.eye(3), np.eye(3), 10)
-    assert indices.shape == distances.shape == (3, 3)

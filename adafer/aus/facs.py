@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .scores import has_scores, row_blocks
+
 __all__ = [
     "ACTION_UNITS",
     "EXPRESSION_PROTOTYPES",
@@ -218,13 +220,16 @@ def fit_thresholds(
     >>> fit_thresholds(scores, quantile=0.5)
     array([0.2, 0.5])
     """
-    scores = np.asarray(scores, dtype=np.float64)
+    scores = np.asarray(scores)
+    if scores.dtype.kind not in "fiub":
+        scores = scores.astype(np.float64)
     if scores.ndim != 2 or 0 in scores.shape:
         raise ValueError(
             f"scores must have shape (n_samples, n_aus), neither of them 0; got {scores.shape}."
         )
-    known = scores[~np.isnan(scores).any(axis=1)]
-    if len(known) == 0:
+    known = has_scores(scores)
+    n_known = int(known.sum())
+    if n_known == 0:
         raise ValueError(
             f"No face was found in any of the {len(scores)} pictures: every row of the AU scores "
             "holds NaN. Check that the pictures show faces, upright and not too small."
@@ -238,14 +243,28 @@ def fit_thresholds(
     if not isinstance(quantile, Real) or not 0 < quantile < 1:
         raise ValueError(f"quantile must lie between 0 and 1; got {quantile!r}.")
 
-    low, high = known.min(axis=0), known.max(axis=0)
-    _judge_constant_columns(low == high, len(known), au_names)
-    thresholds = np.quantile(known, quantile, axis=0)
-    thresholds[((known == 0) | (known == 1)).all(axis=0) & (low < high)] = 0.5
-    for column in np.flatnonzero((thresholds >= high) & (low < high)):
-        values = known[:, column]
-        thresholds[column] = values[values < high[column]].max()
+    # AU by AU: a copy of all scores in float64 might not fit
+    thresholds, constant = np.empty(scores.shape[1]), np.empty(scores.shape[1], dtype=np.bool_)
+    for column in range(scores.shape[1]):
+        values = scores[:, column] if n_known == len(scores) else scores[known, column]
+        thresholds[column], constant[column] = _column_quantile(
+            np.array(values, dtype=np.float64), quantile
+        )
+    _judge_constant_columns(constant, n_known, au_names)
     return thresholds
+
+
+def _column_quantile(values: NDArray[np.float64], quantile: float) -> tuple[float, bool]:
+    """Threshold of one AU, and whether its scores are all equal."""
+    low, high = values.min(), values.max()
+    threshold = float(np.quantile(values, quantile))
+    if low == high:
+        return threshold, True
+    if ((values == 0) | (values == 1)).all():
+        threshold = 0.5
+    if threshold >= high:
+        threshold = float(values[values < high].max())
+    return threshold, False
 
 
 def _judge_constant_columns(
@@ -301,6 +320,21 @@ def binarize(scores: ArrayLike, thresholds: ArrayLike) -> NDArray[np.uint8]:
             f"scores must have shape (n_samples, n_aus) and thresholds (n_aus,); got "
             f"{scores.shape} and {thresholds.shape}."
         )
-    codes = (scores > thresholds).astype(np.uint8)
-    codes[np.isnan(scores).any(axis=1)] = 0
+    codes = np.empty(scores.shape, dtype=np.uint8)
+    limits = _rounded_down(thresholds, scores.dtype)
+    known = has_scores(scores)
+    for rows in row_blocks(len(scores)):
+        np.greater(scores[rows], limits, out=codes[rows].view(np.bool_))
+    if not known.all():
+        codes[~known] = 0
     return codes
+
+
+def _rounded_down(thresholds: NDArray, dtype: np.dtype) -> NDArray:
+    """Bring thresholds to the scores' dtype; no comparison by ``>`` changes thereby."""
+    if dtype == np.uint8:
+        return np.floor(thresholds).clip(0, 255).astype(dtype)
+    if dtype not in (np.float16, np.float32):
+        return thresholds
+    rounded = thresholds.astype(dtype)
+    return np.where(rounded > thresholds, np.nextafter(rounded, dtype.type(-np.inf)), rounded)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["align_au_columns", "check_au_scores", "has_scores"]
+__all__ = ["align_au_columns", "check_au_scores", "has_scores", "row_blocks"]
+
+# 20 scores of this many rows stay in the cache of a core
+_BLOCK = 1 << 15
+
+
+def row_blocks(n_rows: int, size: int = _BLOCK) -> Iterator[slice]:
+    """Cut rows into blocks, so that what is made of them on the way stays small.
+
+    Parameters
+    ----------
+    n_rows : int
+    size : int, default=32768
+
+    Yields
+    ------
+    rows : slice
+        At most `size` rows, in order.
+    """
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
 
 
 def check_au_scores(
-    au: ArrayLike, *, name: str = "au", n_samples: int | None = None
+    au: ArrayLike, *, name: str = "au", n_samples: int | None = None, keep_dtype: bool = False
 ) -> tuple[NDArray, list[str] | None]:
     """Turn AU scores into a float array, or say what is wrong with them.
 
@@ -24,10 +45,14 @@ def check_au_scores(
         How errors call it.
     n_samples : int, optional
         Number of rows that are expected.
+    keep_dtype : bool, default=False
+        Leave float32 scores, and codes of uint8 or bool, as they are: of many
+        faces, perhaps mapped from a file, a copy in float64 would not fit.
 
     Returns
     -------
     scores : ndarray of float64 of shape (n_samples, n_aus)
+        With `keep_dtype` also of float32 or uint8.
     au_names : list of str or None
         Column names where there are any.
 
@@ -40,7 +65,11 @@ def check_au_scores(
     columns = getattr(au, "columns", None)
     au_names = None if columns is None else [str(column) for column in columns]
     try:
-        scores = np.asarray(au, dtype=np.float64)
+        scores = np.asarray(au)
+        if keep_dtype and scores.dtype == np.bool_:
+            scores = scores.view(np.uint8)
+        if not keep_dtype or scores.dtype not in (np.float32, np.uint8):
+            scores = scores.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} must hold numbers, one column per AU; got {error}. "
@@ -58,13 +87,19 @@ def check_au_scores(
             f"{name} has {len(scores)} rows but there are {n_samples} pictures. "
             "Give one row per picture, in the same order, NaN where no face was found."
         )
-    known = has_scores(scores)
-    if not known.any():
+    low, high = np.inf, -np.inf
+    for rows in row_blocks(len(scores)):
+        block = scores[rows]
+        known = has_scores(block)
+        if not known.all():
+            block = block[known]
+        if len(block):
+            low, high = min(low, block.min()), max(high, block.max())
+    if low > high:
         raise ValueError(
             f"Every row of {name} holds NaN: no AU scores are known for any of the "
             f"{len(scores)} pictures. Check that they show faces, or give other scores."
         )
-    low, high = scores[known].min(), scores[known].max()
     if low < 0 or high > 1:
         raise ValueError(
             f"{name} must lie in [0, 1]; got values from {low:.4g} to {high:.4g}. "
@@ -84,7 +119,12 @@ def has_scores(scores: NDArray) -> NDArray:
     -------
     mask : ndarray of bool of shape (n_samples,)
     """
-    return ~np.isnan(scores).any(axis=1)
+    mask = np.ones(len(scores), dtype=np.bool_)
+    for rows in row_blocks(len(scores)) if scores.dtype.kind == "f" else ():
+        block = scores[rows]
+        if np.isnan(block.min(initial=1.0)):  # most blocks have none: one pass will do
+            mask[rows] = ~np.isnan(block).any(axis=1)
+    return mask
 
 
 def align_au_columns(
@@ -129,6 +169,8 @@ def align_au_columns(
                 f"and adds {extra or 'none'}. Keep the AUs that both have, scored by the same "
                 "detector."
             )
+        if au_names == expected:
+            return scores
         return scores[:, [au_names.index(column) for column in expected]]
     if scores.shape[1] != n_expected:
         raise ValueError(
