@@ -8,12 +8,15 @@ made:
    if they are hard, which is uniform over the hard candidates. Some rounds of it
    settle almost all anchors, in time linear in their number.
 2. The few that are left have few hard candidates, or none. All their candidates
-   are looked at, which is exact.
-3. Where that would take more than `EXACT_PAIRS` similarities, each anchor is
-   compared with samples drawn at random, about a thousand or more (a hard one
-   among these is uniform still), and if none of these is hard, with its
-   `CANDIDATES` most similar samples, found as in near matching: one of the hard
-   among these is drawn uniformly, else it is the most similar.
+   are looked at. Where that takes more than `EXACT_PAIRS` similarities, they are
+   compared with at least a thousand samples drawn at random first; a hard one
+   among these is uniform still.
+3. Where all candidates of those that are left then would be more than
+   `EXACT_PAIRS` and 4096 similarities for each face of the domain, each anchor is
+   compared with its `CANDIDATES` most similar samples, found as in near matching:
+   one of the hard among these is drawn uniformly, else it is the most similar.
+   These anchors have one hard candidate in some hundreds at most; their draw
+   alone is not uniform over all of them.
 """
 
 from __future__ import annotations
@@ -30,13 +33,16 @@ from .neighbors import NeighborIndex, neighbor_blocks
 
 __all__ = ["CANDIDATES", "EXACT_PAIRS", "CodedDomain", "HardNegatives"]
 
-EXACT_PAIRS = 1 << 31
+EXACT_PAIRS = 1 << 28
 CANDIDATES = 128
 
 _ROUNDS = 30
+_ANCHORS = 1 << 18  # proposed for at a time
 _PROPOSALS = 1 << 12  # compared at a time: their AU scores stay in the cache
-_BLOCK = 1 << 22  # similarities kept at a time
-_LEAST_SAMPLE = 1024
+_BLOCK = 1 << 21  # similarities kept at a time
+_ROWS = 256  # anchors compared with the same faces
+_LEAST_DRAWN = 1024
+_PAIRS_PER_FACE = 4096
 _NEVER = -2.0  # below any cosine
 
 
@@ -112,6 +118,7 @@ class HardNegatives:
         self._near = near
         self._far = far
         self._tau_n = tau_n
+        self._limit = tau_n if tau_n > 0 else _NEVER
 
     def draw(
         self, anchors: NDArray, group: NDArray, positive: NDArray, rng: np.random.Generator
@@ -133,6 +140,20 @@ class HardNegatives:
         negative : ndarray of int64 of shape (n_anchors,)
             -1 where no face of the far domain has another code.
         """
+        negative = np.full(len(anchors), -1, dtype=np.int64)
+        left = []
+        for rows in row_blocks(len(anchors), _ANCHORS):
+            negative[rows], open_ = self._reject(anchors[rows], group[rows], positive[rows], rng)
+            left.append(rows.start + open_)
+        rest = np.concatenate(left) if left else anchors[:0]
+        if len(rest):
+            negative[rest] = self._settle(anchors[rest], group[rest], positive[rest], rng)
+        return negative
+
+    def _reject(
+        self, anchors: NDArray, group: NDArray, positive: NDArray, rng: np.random.Generator
+    ) -> tuple[NDArray, NDArray]:
+        """Propose and accept; negatives, and which anchors are left without."""
         far = self._far
         own_start = np.where(group >= 0, far.starts[group], 0)
         own_count = np.where(group >= 0, far.counts[group], 0)
@@ -151,12 +172,7 @@ class HardNegatives:
                 accepted &= self._similarity(anchors[open_], proposal) > self._tau_n
             negative[open_[accepted]] = proposal[accepted]
             open_ = open_[~accepted]
-        if len(open_):
-            settle = self._settle
-            if len(open_) * len(far.rows) > EXACT_PAIRS:
-                settle = self._settle_many
-            negative[open_] = settle(anchors[open_], group[open_], positive[open_], rng)
-        return negative
+        return negative, open_
 
     def _similarity(self, anchors: NDArray, proposals: NDArray) -> NDArray:
         found = np.empty(len(anchors), dtype=np.float32)
@@ -168,81 +184,120 @@ class HardNegatives:
     def _settle(
         self, anchors: NDArray, group: NDArray, positive: NDArray, rng: np.random.Generator
     ) -> NDArray:
-        """Look at all faces of the far domain."""
-        chosen = np.empty(len(anchors), dtype=np.int64)
-        for rows in row_blocks(len(anchors), max(1, _BLOCK // len(self._far.rows))):
-            similarity = self._near.units[anchors[rows]] @ self._far.units.T
-            similarity[self._far.group == group[rows, None]] = _NEVER
-            similarity[np.arange(len(similarity)), positive[rows]] = _NEVER
-            chosen[rows], _ = self._choose(similarity, rng)
-        return chosen
+        """Settle the anchors that rejection left."""
+        n_near, n_far = len(self._near.rows), len(self._far.rows)
+        asked = _Asked(anchors, group, positive)
+        if len(anchors) * n_far > EXACT_PAIRS:
+            n_drawn = max(_LEAST_DRAWN, EXACT_PAIRS // len(anchors))
+            for rows in row_blocks(len(anchors), _ROWS):
+                self._compare(asked, asked.rows[rows], rng.integers(n_far, size=n_drawn), rng)
+        rest = asked.rows[asked.n_hard == 0]
+        # linear in the anchors of the domain, however many are left of them
+        if len(rest) * n_far > EXACT_PAIRS + _PAIRS_PER_FACE * n_near:
+            self._ask_similar(asked, rest, rng)
+        else:
+            everybody = np.arange(n_far)
+            for rows in row_blocks(len(rest), _ROWS):
+                self._compare(asked, rest[rows], everybody, rng)
+        return asked.chosen
 
-    def _settle_many(
-        self, anchors: NDArray, group: NDArray, positive: NDArray, rng: np.random.Generator
-    ) -> NDArray:
-        """Look at faces drawn at random, then at the most similar ones."""
-        far = self._far
-        n_sampled = min(len(far.rows), max(_LEAST_SAMPLE, EXACT_PAIRS // len(anchors)))
-        chosen = np.empty(len(anchors), dtype=np.int64)
-        best = np.empty(len(anchors), dtype=np.float32)
-        for rows in row_blocks(len(anchors), max(1, _BLOCK // n_sampled)):
-            sample = rng.integers(len(far.rows), size=n_sampled)
-            similarity = self._near.units[anchors[rows]] @ far.units[sample].T
-            self._forbid(similarity, sample, group[rows], positive[rows])
-            column, best[rows] = self._choose(similarity, rng)
-            chosen[rows] = np.where(column >= 0, sample[column], -1)
-        rest = np.flatnonzero((chosen < 0) | ((best <= self._tau_n) & (self._tau_n > 0)))
-        crowded = []  # their most similar faces all have their own code
-        for rows in neighbor_blocks(len(rest), far.index.n_neighbors):
-            part = rest[rows]
-            similarity, candidates = far.index.search(self._near.units[anchors[part]])
-            self._forbid(similarity, candidates, group[part], positive[part])
-            self._take_better(part, similarity, candidates, chosen, best, rng)
-            none_left = similarity.max(axis=1) == _NEVER
-            crowded.append(part[none_left & (group[part] >= 0)])
-        for code, part in _by_value(np.concatenate(crowded), group) if crowded else ():
-            without = far.members[far.starts[code] : far.starts[code] + far.counts[code]]
-            similarity, candidates = far.index.search(
-                self._near.units[anchors[part]], without=without
-            )
-            self._forbid(similarity, candidates, group[part], positive[part])
-            self._take_better(part, similarity, candidates, chosen, best, rng)
-        return chosen
-
-    def _forbid(
-        self, similarity: NDArray, candidates: NDArray, group: NDArray, positive: NDArray
+    def _compare(
+        self, asked: _Asked, part: NDArray, faces: NDArray, rng: np.random.Generator
     ) -> None:
-        """Make what may not be drawn unlike: the own code, the positive, and nothing found."""
-        own = self._far.group[candidates] == group[:, None]
-        similarity[own | (candidates == positive[:, None]) | (candidates < 0)] = _NEVER
+        """Compare some anchors with the same faces, some at a time."""
+        anchors = self._near.units[asked.anchors[part]]
+        for columns in row_blocks(len(faces), _BLOCK // len(part)):
+            similarity = anchors @ self._far.units[faces[columns]].T
+            self._choose(asked, part, similarity, faces[None, columns], rng)
 
-    def _take_better(
+    def _ask_similar(self, asked: _Asked, rest: NDArray, rng: np.random.Generator) -> None:
+        """Choose among each anchor's most similar faces."""
+        far, units = self._far, self._near.units[asked.anchors[rest]]
+        crowded = []
+        for rows in neighbor_blocks(len(rest), far.index.n_neighbors):
+            similarity, candidates = far.index.search(units[rows])
+            none_allowed = self._choose(asked, rest[rows], similarity, candidates, rng)
+            crowded.append(rows.start + np.flatnonzero(none_allowed))
+        # those whose most similar faces all have their own code, code by code
+        for code, rows in _by_value(np.concatenate(crowded), asked.group[rest]):
+            if code >= 0:
+                own = far.members[far.starts[code] : far.starts[code] + far.counts[code]]
+                similarity, candidates = far.index.search(units[rows], without=own)
+                self._choose(asked, rest[rows], similarity, candidates, rng)
+
+    def _choose(
         self,
+        asked: _Asked,
         part: NDArray,
         similarity: NDArray,
         candidates: NDArray,
-        chosen: NDArray,
-        best: NDArray,
         rng: np.random.Generator,
-    ) -> None:
-        """Choose among candidates where the choice is more similar than that before."""
-        column, found = self._choose(similarity, rng)
-        better = found > best[part]
-        chosen[part[better]] = candidates[better, column[better]]
-        best[part[better]] = found[better]
+    ) -> NDArray:
+        """Draw among all hard candidates so far, else keep the most similar so far.
 
-    def _choose(self, similarity: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-        """Column of a hard candidate, uniformly; else of the most similar; else -1."""
+        Parameters
+        ----------
+        asked : _Asked
+            Gets the choice.
+        part : ndarray of int of shape (n_anchors,)
+            Which of the anchors.
+        similarity : ndarray of float32 of shape (n_anchors, n_candidates)
+            Overwritten.
+        candidates : ndarray of int of shape (1 or n_anchors, n_candidates)
+            Faces, -1 for none.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        none_allowed : ndarray of bool of shape (n_anchors,)
+        """
         n_anchors, n_candidates = similarity.shape
-        hard = similarity > (self._tau_n if self._tau_n > 0 else _NEVER)
-        n_hard = np.count_nonzero(hard, axis=1)
-        place = np.cumsum(n_hard) - n_hard + (rng.random(n_anchors) * n_hard).astype(np.int64)
-        column = np.empty(n_anchors, dtype=np.int64)
-        some = n_hard > 0
-        column[some] = np.flatnonzero(hard)[place[some]] % n_candidates
-        column[~some] = similarity[~some].argmax(axis=1)
-        found = similarity[np.arange(n_anchors), column]
-        return np.where(found > _NEVER, column, -1), found
+        groups = self._far.group[candidates]
+        own, positive = asked.group[part], asked.positive[part]
+        if candidates.min() < 0:
+            similarity[candidates < 0] = _NEVER
+        # few are hard: who may be drawn is asked of these alone
+        row, column = np.divmod(np.flatnonzero(similarity > self._limit), np.int64(n_candidates))
+        shared = row if len(candidates) > 1 else np.zeros_like(row)
+        kept = (groups[shared, column] != own[row]) & (candidates[shared, column] != positive[row])
+        row, column, shared = row[kept], column[kept], shared[kept]
+        n_hard = np.bincount(row, minlength=n_anchors)
+        first = np.cumsum(n_hard) - n_hard
+        asked.n_hard[part] += n_hard
+        # one of the new takes the place of the old with the share of the new
+        taken = np.flatnonzero(rng.random(n_anchors) * asked.n_hard[part] < n_hard)
+        place = first[taken] + (rng.random(len(taken)) * n_hard[taken]).astype(np.int64)
+        asked.chosen[part[taken]] = candidates[shared[place], column[place]]
+
+        soft = np.flatnonzero(asked.n_hard[part] == 0)
+        similar = similarity[soft]
+        at = soft if len(candidates) > 1 else slice(None)
+        similar[groups[at] == own[soft, None]] = _NEVER
+        similar[candidates[at] == positive[soft, None]] = _NEVER
+        best = similar.argmax(axis=1)
+        found = similar[np.arange(len(soft)), best]
+        better = found > asked.similarity[part[soft]]
+        rows = soft[better]
+        asked.similarity[part[rows]] = found[better]
+        shared = rows if len(candidates) > 1 else np.zeros_like(rows)
+        asked.chosen[part[rows]] = candidates[shared, best[better]]
+        none_allowed = np.zeros(n_anchors, dtype=np.bool_)
+        none_allowed[soft] = found == _NEVER
+        return none_allowed
+
+
+class _Asked:
+    """Anchors that are to be settled, and what is chosen for them so far."""
+
+    def __init__(self, anchors: NDArray, group: NDArray, positive: NDArray):
+        self.anchors = anchors
+        self.group = group
+        self.positive = positive
+        self.rows = np.arange(len(anchors))
+        self.chosen = np.full(len(anchors), -1, dtype=np.int64)
+        # hard candidates seen, and where none was, the similarity of the chosen one
+        self.n_hard = np.zeros(len(anchors), dtype=np.int64)
+        self.similarity = np.full(len(anchors), _NEVER, dtype=np.float32)
 
 
 def _by_value(rows: NDArray, values: NDArray) -> list[tuple[int, NDArray]]:

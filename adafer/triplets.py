@@ -12,16 +12,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import Interval, StrOptions, fit_context
-from .aus.scores import align_au_columns, check_au_scores, row_blocks
+from .aus.scores import align_au_columns, check_au_scores
 from .hard_negatives import CodedDomain, HardNegatives
 from .matching import find_keys
 from .neighbors import NeighborIndex, neighbor_blocks
 from .target import unwrap_target
 
 __all__ = ["TripletMiner", "Triplets"]
-
-# Anchors drawn for at a time, so that what is needed on the way stays small.
-_ANCHORS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -190,32 +187,23 @@ class TripletMiner(BaseEstimator):
         self, name: str, near: CodedDomain, far: CodedDomain, rng: np.random.Generator
     ) -> Triplets:
         # All distinct codes of the anchors are looked up once.
-        group_of = find_keys(far.keys, near.keys)
-        negatives = HardNegatives(near, far, self.tau_n)
-        lonely_seen = 0
-        parts: list[tuple[NDArray, NDArray, NDArray]] = []
-        for block in row_blocks(len(near.group), _ANCHORS):
-            group = group_of[near.group[block]]
-            positive = np.full(len(group), -1, dtype=np.int64)
-            same = np.flatnonzero(group >= 0)
-            within = (rng.random(len(same)) * far.counts[group[same]]).astype(np.int64)
-            positive[same] = far.members[far.starts[group[same]] + within]
-            if name in self._near_positives:
-                lonely = np.flatnonzero(group < 0)
-                if len(lonely):
-                    nearest = self._near_positives[name][lonely_seen : lonely_seen + len(lonely)]
-                    choice = rng.integers(nearest.shape[1], size=len(lonely))
-                    positive[lonely] = nearest[np.arange(len(lonely)), choice]
-                    lonely_seen += len(lonely)
-            kept = np.flatnonzero(positive >= 0)
-            anchors = block.start + kept
-            negative = negatives.draw(anchors, group[kept], positive[kept], rng)
-            found = negative >= 0
-            parts.append((anchors[found], positive[kept[found]], negative[found]))
-        anchor, positive, negative = (np.concatenate(column) for column in zip(*parts, strict=True))
+        group = find_keys(far.keys, near.keys)[near.group]
+        positive = np.full(len(group), -1, dtype=np.int64)
+        same = np.flatnonzero(group >= 0)
+        within = (rng.random(len(same)) * far.counts[group[same]]).astype(np.int64)
+        positive[same] = far.members[far.starts[group[same]] + within]
+        nearest = self._near_positives.get(name)
+        if nearest is not None and len(nearest):
+            choice = rng.integers(nearest.shape[1], size=len(nearest))
+            positive[group < 0] = nearest[np.arange(len(nearest)), choice]
+        anchor = np.flatnonzero(positive >= 0)
+        negative = HardNegatives(near, far, self.tau_n).draw(
+            anchor, group[anchor], positive[anchor], rng
+        )
+        anchor, negative = anchor[negative >= 0], negative[negative >= 0]
         return Triplets(
             anchor=near.rows[anchor].astype(np.int64),
-            positive=far.rows[positive].astype(np.int64),
+            positive=far.rows[positive[anchor]].astype(np.int64),
             negative=far.rows[negative].astype(np.int64),
-            n_skipped=len(near.group) - len(anchor),
+            n_skipped=len(group) - len(anchor),
         )
