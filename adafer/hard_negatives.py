@@ -304,4 +304,4 @@ def _by_value(rows: NDArray, values: NDArray) -> list[tuple[int, NDArray]]:
     """Rows grouped by their value."""
     rows = rows[np.argsort(values[rows], kind="stable")]
     found, first = np.unique(values[rows], return_index=True)
-    return list(zip(found.tolist(), np.split(rows, first[1:]), strict=True))
+    return list(zip(found.tolist(), np.split(rows, first)[1:], strict=True))

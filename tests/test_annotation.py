@@ -1,4 +1,6 @@
 import pickle
+import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -296,3 +298,129 @@ def test_probabilities_of_unmatched_samples_are_the_prior():
         found[annotation.weights == 0],
         np.tile(annotator.class_prior_, (int((annotation.weights == 0).sum()), 1)),
     )
+
+
+def attributes(annotation):
+    """All that it says of the targets."""
+    names = ("labels", "votes", "hard_labels", "last_labels", "weights", "match_counts")
+    return {name: getattr(annotation, name) for name in (*names, "matched_by")}
+
+
+def check_equal(first, second):
+    for (name, mine), others in zip(
+        attributes(first).items(), attributes(second).values(), strict=True
+    ):
+        np.testing.assert_array_equal(mine, others, err_msg=name)
+        assert mine.dtype == others.dtype
+
+
+SETTINGS = [
+    {},
+    {"matching": "hamming"},
+    {"matching": "near", "n_neighbors": 9},
+    {"backoff": "near", "n_neighbors": 9},
+    {"backoff": "hamming"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_shards_merged_in_any_grouping_equal_the_whole_to_the_bit(settings):
+    au_src, y, au_tgt, _ = problem(13, n_source=200, n_aus=6)
+    annotator = AUGuidedAnnotator(threshold=0.6, **settings)
+    whole = clone(annotator).fit(au_src, y).annotate(au_tgt)
+
+    def shard(start, stop):
+        return clone(annotator).partial_fit(au_src[start:stop], y[start:stop], classes=CLASSES)
+
+    ends = [0, 30, 31, 120, 200]
+    a, b, c, d = (shard(*pair) for pair in pairwise(ends))
+    check_equal(a.merge(b).merge(c.merge(d)).annotate(au_tgt), whole)
+    a, b, c, d = (shard(*pair) for pair in pairwise(ends))
+    check_equal(a.merge(b.merge(c.merge(d))).annotate(au_tgt), whole)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_scores_mapped_from_a_file_in_pieces_equal_those_in_memory(settings, tmp_path):
+    au_src, y, au_tgt, _ = problem(14, n_source=300, n_target=250, n_aus=6)
+    au_tgt[17] = np.nan
+    for name, scores in (("source", au_src), ("target", au_tgt)):
+        np.save(tmp_path / f"{name}.npy", scores.astype(np.float32))
+    source, target = (
+        np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("source", "target")
+    )
+    whole = AUGuidedAnnotator(threshold=0.6, **settings)
+    whole.fit(np.array(source, dtype=np.float64), y)
+    expected = whole.annotate(np.array(target, dtype=np.float64))
+    pieces = AUGuidedAnnotator(threshold=0.6, **settings)
+    for start in range(0, 300, 70):
+        rows = slice(start, start + 70)
+        pieces.partial_fit(source[rows], y[rows], classes=CLASSES)
+    check_equal(pieces.annotate(target), expected)
+    for start in range(0, 250, 90):
+        rows = slice(start, start + 90)
+        check_equal(pieces.annotate(target[rows]), expected.take(rows))
+
+
+def test_codes_given_as_scores_are_taken_as_they_are():
+    au_src, y, au_tgt, _ = problem(15)
+    expected = AUGuidedAnnotator(threshold=0.5).fit(au_src > 0.5, y)
+    for dtype in (np.uint8, np.int64, np.float32):
+        annotator = AUGuidedAnnotator(threshold=0.5).fit((au_src > 0.5).astype(dtype), y)
+        check_equal(
+            annotator.annotate((au_tgt > 0.5).astype(dtype)), expected.annotate(au_tgt > 0.5)
+        )
+
+
+def test_part_of_an_annotation_is_that_of_these_targets():
+    au_src, y, au_tgt, rng = problem(16, n_source=15)
+    annotator = AUGuidedAnnotator(threshold=0.5, backoff="hamming").fit(au_src, y)
+    annotation = annotator.annotate(au_tgt)
+    rows = rng.permutation(len(au_tgt))[:20]
+    part = annotation.take(rows)
+    check_equal(part, annotator.annotate(au_tgt[rows]))
+    assert len(part) == 20
+    given = TargetAnnotation(CLASSES, **attributes(annotation))
+    check_equal(given.take(rows), part)
+    assert given.coverage == annotation.coverage
+    for conflict in ("random", "last", "all"):
+        np.testing.assert_array_equal(
+            given.source_hard(conflict, np.random.default_rng(1)),
+            annotation.source_hard(conflict, np.random.default_rng(1)),
+        )
+
+
+def test_near_matching_by_lists_labels_as_comparing_with_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=5000)
+    au_src = np.clip(0.2 + 0.2 * y[:, None] + 0.2 * rng.normal(size=(5000, 6)), 0, 1)
+    au_tgt = au_src[:500] * 0.9
+    exact = AUGuidedAnnotator(matching="near", n_neighbors=50, search="exact").fit(au_src, y)
+    lists = AUGuidedAnnotator(matching="near", n_neighbors=50).fit(au_src, y)
+    expected = exact.annotate(au_tgt)
+    check_equal(lists.annotate(au_tgt), expected)  # few: both compare with all
+    monkeypatch.setattr("adafer.neighbors.EXACT_UP_TO", 1000)
+    lists = clone(lists).fit(au_src, y)
+    found = lists.annotate(au_tgt)
+    assert np.mean(np.isclose(found.labels, expected.labels, atol=1e-5)) > 0.95
+    np.testing.assert_allclose(found.labels, expected.labels, atol=0.05)
+    again = pickle.loads(pickle.dumps(lists))
+    check_equal(again.annotate(au_tgt), found)
+    check_equal(again.annotate(au_tgt[100:300]), found.take(slice(100, 300)))
+
+
+def test_annotating_many_faces_keeps_few_bytes_of_each():
+    """Codes, keys and labels of a kind: no copies of the scores, no tables of all targets."""
+    rng = np.random.default_rng(0)
+    n = 200_000
+    scores = rng.random((n, 20), dtype=np.float32)
+    scores[:, 8:] = 0.0
+    y = rng.integers(7, size=n)
+    tracemalloc.start()
+    try:
+        annotation = AUGuidedAnnotator(threshold=0.5).fit(scores, y).annotate(scores)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert annotation.coverage == 1
+    assert kept < 12 * n
+    assert peak < 200 * n  # one copy in float64 is 160 bytes a face

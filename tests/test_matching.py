@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from adafer.matching import CodeTable, code_keys, codes_within, search_codes
+from adafer.aus.facs import binarize
+from adafer.matching import (
+    CodeTable,
+    code_keys,
+    codes_within,
+    distinct_keys,
+    score_keys,
+    search_codes,
+    unpack_keys,
+)
 
 
 def slow_counts(codes, labels, n_classes, query):
@@ -79,3 +88,52 @@ def test_codes_within_a_radius_are_those_of_a_slow_comparison(radius):
     expected = np.nonzero(distance <= radius)
     np.testing.assert_array_equal(query_index, expected[0])
     np.testing.assert_array_equal(code_index, expected[1])
+
+
+@pytest.mark.parametrize("n_aus", [1, 8, 20, 33, 70])
+def test_keys_of_scores_are_those_of_their_codes_whatever_the_blocks(n_aus):
+    rng = np.random.default_rng(n_aus)
+    scores = rng.random((70_000, n_aus), dtype=np.float32)  # three blocks
+    scores[rng.random(70_000) < 0.01, 0] = np.nan
+    thresholds = rng.random(n_aus)
+    keys, known = score_keys(scores, thresholds)
+    codes = binarize(scores, thresholds)
+    np.testing.assert_array_equal(keys, code_keys(codes))
+    np.testing.assert_array_equal(known, ~np.isnan(scores).any(axis=1))
+    np.testing.assert_array_equal(unpack_keys(keys, n_aus), codes)
+
+
+@pytest.mark.parametrize(("n_aus", "n_rows"), [(5, 300), (16, 3000), (20, 600_000), (40, 3000)])
+def test_distinct_keys_are_those_of_sorting(n_aus, n_rows):
+    codes = np.random.default_rng(n_aus).integers(0, 2, (n_rows, n_aus), dtype=np.uint8)
+    keys = code_keys(codes)
+    distinct, index = distinct_keys(keys, n_aus)
+    expected, expected_index = np.unique(keys, return_inverse=True)
+    np.testing.assert_array_equal(distinct, expected)
+    np.testing.assert_array_equal(index, expected_index)
+
+
+@pytest.mark.parametrize(("n_aus", "radius"), [(7, 0), (7, 1), (12, 2), (12, 12), (40, 1), (70, 1)])
+def test_table_finds_the_codes_within_a_radius_that_faiss_finds(n_aus, radius):
+    rng = np.random.default_rng(radius)
+    codes = rng.integers(0, 2, (900, n_aus))
+    queries = np.concatenate([codes[:20], codes[:20] ^ (rng.random((20, n_aus)) < 2 / n_aus)])
+    table = CodeTable.from_samples(codes, rng.integers(0, 2, 900), 2)
+    found = table.within(code_keys(queries), radius)
+    expected = codes_within(table.codes, queries, radius)
+    assert len(found[0]) >= 20
+    for mine, others in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, others)
+
+
+def test_tables_of_shards_merge_in_any_grouping():
+    rng = np.random.default_rng(5)
+    codes, labels = rng.integers(0, 2, (400, 7)), rng.integers(0, 3, 400)
+    a, b, c, d = (
+        CodeTable.from_samples(codes[start : start + 100], labels[start : start + 100], 3)
+        for start in range(0, 400, 100)
+    )
+    whole = CodeTable.from_samples(codes, labels, 3)
+    for merged in (a.merge(b).merge(c.merge(d)), a.merge(b.merge(c.merge(d)))):
+        for name in ("codes", "keys", "counts", "last_position", "last_label", "n_samples"):
+            np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -136,3 +138,104 @@ def test_one_code_only_has_no_negative():
 def test_domains_with_other_aus_are_refused():
     with pytest.raises(ValueError, match="au_tgt has 2 AUs but au_src has 3"):
         TripletMiner().fit(np.eye(3), np.eye(2))
+
+
+@pytest.fixture(params=["drawn", "similar", "crowded"])
+def as_if_many(request, monkeypatch):
+    """Settle few anchors in the ways that are for many."""
+    monkeypatch.setattr("adafer.hard_negatives._ROUNDS", 1)
+    monkeypatch.setattr("adafer.hard_negatives.EXACT_PAIRS", 1)
+    monkeypatch.setattr("adafer.hard_negatives._LEAST_DRAWN", 3)
+    monkeypatch.setattr("adafer.hard_negatives._BLOCK", 8)
+    monkeypatch.setattr("adafer.hard_negatives._ROWS", 4)
+    if request.param != "drawn":
+        monkeypatch.setattr("adafer.hard_negatives._PAIRS_PER_FACE", 0)
+    if request.param == "crowded":
+        monkeypatch.setattr("adafer.hard_negatives.CANDIDATES", 1)
+    return request.param
+
+
+def random_problem(seed):
+    rng = np.random.default_rng(seed)
+    n_source, n_target, n_aus = rng.integers(2, 25), rng.integers(2, 25), rng.integers(1, 6)
+    au_src, au_tgt = rng.random((n_source, n_aus)) ** 2, rng.random((n_target, n_aus)) ** 2
+    if seed % 3 == 0 and n_source > 3:
+        au_src[1] = np.nan
+    return au_src, au_tgt, [0.0, 0.5, 0.9][seed % 3]
+
+
+def test_triplets_of_many_are_valid_on_random_problems(as_if_many):
+    for seed in range(60):
+        au_src, au_tgt, tau_n = random_problem(seed)
+        miner = TripletMiner(tau_n=tau_n).fit(au_src, au_tgt)
+        from_source, from_target = miner.draw(seed)
+        check_triplets(from_source, au_src, au_tgt, tau_n)
+        check_triplets(from_target, au_tgt, au_src, tau_n)
+
+
+def test_hard_negatives_of_many_are_drawn_uniformly(as_if_many):
+    """With one candidate asked for only the most similar is known; else all are."""
+    au_src = np.array([[0.9, 0.6, 0.1]])
+    au_tgt = np.array([[0.8, 0.7, 0.2], [0.9, 0.4, 0.2], [0.6, 0.1, 0.1], [0.9, 0.9, 0.9]])
+    easy = np.tile([[0.0, 0.0, 1.0], [0.0, 0.1, 0.9]], (15, 1))
+    miner = TripletMiner(anchors="source").fit(au_src, np.concatenate([au_tgt, easy]))
+    rng = np.random.default_rng(0)
+    drawn = np.array([miner.draw(rng)[0].negative[0] for _ in range(3000)])
+    shares = np.bincount(drawn, minlength=34) / 3000
+    assert not shares[[0, *range(4, 34)]].any()
+    if as_if_many != "crowded":
+        np.testing.assert_allclose(shares[1:4], 1 / 3, atol=0.04)
+
+
+def test_similar_faces_of_the_own_code_do_not_hide_others(as_if_many):
+    """All that is similar has the anchor's code: what is asked for must leave it out."""
+    rng = np.random.default_rng(0)
+    au_src = np.column_stack([rng.uniform(0.8, 1, 20), np.zeros(20), np.zeros(20)])
+    alike = np.column_stack([rng.uniform(0.8, 1, 300), rng.random((300, 2)) * 0.01])
+    others = np.array([[0.2, 0.9, 0.0], [0.3, 0.9, 0.0], [0.0, 0.9, 0.9]])
+    (triplets,) = (
+        TripletMiner(anchors="source").fit(au_src, np.concatenate([alike, others])).draw(0)
+    )
+    assert len(triplets) == 20
+    assert (triplets.negative == 301).all()
+
+
+def test_near_positives_are_drawn_among_the_nearest(as_if_many):
+    rng = np.random.default_rng(1)
+    au_src, au_tgt = rng.random((30, 5)), rng.random((40, 5))
+    (triplets,) = TripletMiner(anchors="source", near_positives=3).fit(au_src, au_tgt).draw(0)
+    assert triplets.n_skipped == 0
+    for a, p, n in zip(triplets.anchor, triplets.positive, triplets.negative, strict=True):
+        assert p != n
+        same = ((au_src[a] > 0.5) == (au_tgt > 0.5)).all(axis=1)
+        nearest = np.argsort(np.linalg.norm(au_tgt - au_src[a], axis=1))[:3]
+        assert p in (np.flatnonzero(same) if same.any() else nearest)
+        assert not same[n]
+
+
+def test_float32_scores_give_the_triplets_of_the_same_scores_in_float64():
+    rng = np.random.default_rng(2)
+    au_src, au_tgt = (rng.random((90, 4)).astype(np.float32) for _ in range(2))
+    narrow = TripletMiner(near_positives=2).fit(au_src, au_tgt).draw(0)
+    wide = TripletMiner(near_positives=2).fit(au_src.astype(float), au_tgt.astype(float)).draw(0)
+    for first, second in zip(narrow, wide, strict=True):
+        for name in ("anchor", "positive", "negative"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_no_matrix_of_all_similarities_is_made_where_nothing_is_hard():
+    """Each face shows one AU alone, so that rejection settles no anchor at all."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    both = [rng.random((n, 8), dtype=np.float32) * 0.1 for _ in range(2)]
+    for scores in both:
+        scores[np.arange(n), rng.integers(8, size=n)] = 0.9
+    miner = TripletMiner(anchors="source").fit(*both)
+    tracemalloc.start()
+    try:
+        (triplets,) = miner.draw(0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(triplets) == n
+    assert peak < 60e6  # the matrix is 64 MB, and its mask and random numbers as much again

@@ -126,3 +126,26 @@ def test_codes_equal_those_of_a_slow_version():
 def test_codes_need_one_threshold_per_au():
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2,\)"):
         binarize(np.zeros((2, 3)), np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint8])
+def test_codes_of_narrow_scores_are_those_of_the_same_scores_in_float64(dtype):
+    rng = np.random.default_rng(3)
+    scores = rng.random((500, 4))
+    scores = (scores > 0.5).astype(dtype) if dtype == np.uint8 else scores.astype(dtype)
+    # a threshold at a score, and others just around it, which float32 cannot tell apart
+    for threshold in (scores[0], np.nextafter(scores[0], 2.0), np.nextafter(scores[0], -1.0)):
+        threshold = threshold.astype(np.float64).clip(0, 1)
+        np.testing.assert_array_equal(
+            binarize(scores, threshold), binarize(scores.astype(np.float64), threshold)
+        )
+    between = (scores[0].astype(np.float64) + scores[1]) / 2 + 1e-12
+    np.testing.assert_array_equal(
+        binarize(scores, between), binarize(scores.astype(np.float64), between)
+    )
+
+
+def test_thresholds_of_float32_scores_are_those_of_the_same_scores_in_float64():
+    scores = np.random.default_rng(4).random((501, 3)).astype(np.float32)
+    scores[7] = np.nan
+    np.testing.assert_array_equal(fit_thresholds(scores), fit_thresholds(scores.astype(float)))
