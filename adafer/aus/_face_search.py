@@ -68,6 +68,15 @@ def region_around(points: NDArray[np.float64]) -> Region:
     return Region(float(centre[0]), float(centre[1]), side, angle)
 
 
+class _Glance(NamedTuple):
+    """A first look at a region."""
+
+    points: NDArray[np.float64]
+    presence: float
+    replicate: bool
+    turned: bool = False
+
+
 def find_face(
     models: FaceModels, image: NDArray[np.uint8], min_presence: float
 ) -> FoundFace | None:
@@ -85,39 +94,58 @@ def find_face(
     face : FoundFace or None
         The most confident one of those that reach `min_presence`; turned ones
         only where they are likely, so that patterns do not become faces.
+
+    Notes
+    -----
+    A face is never more confident than its first look. All first looks are
+    taken, then second ones in order of the first, until no other can win: the
+    face is that of looking twice everywhere, for fewer runs of the network.
     """
-    upright = _upright(models, image)
-    first = next(upright)
-    if first.confidence >= max(_CERTAIN, min_presence):
-        return first
-    found = [face for face in (first, *upright) if face.presence >= min_presence]
-    found += [
-        face
-        for face in _turned(models, image)
-        if face.confidence >= _LIKELY and face.presence >= min_presence
-    ]
-    return max(found, key=lambda face: face.confidence, default=None)
+    first = _glance(models, image, _whole(image), replicate=True)
+    certain = max(_CERTAIN, min_presence)
+    upright = None
+    if first.presence >= certain:
+        upright = _look_again(models, image, first)
+        if upright.confidence >= certain:
+            return upright
+    glances = [first, *_upright(models, image), *_turned(models, image)]
+    best: FoundFace | None = None
+    best_rank = (0.0, 0)  # of equally confident faces, the one found first
+    for k in sorted(range(len(glances)), key=lambda k: -glances[k].presence):
+        if best is not None and (glances[k].presence, -k) < best_rank:
+            break
+        face = (upright if k == 0 else None) or _look_again(models, image, glances[k])
+        if face.presence < min_presence:
+            continue
+        if glances[k].turned and face.confidence < _LIKELY:
+            continue
+        if best is None or (face.confidence, -k) > best_rank:
+            best, best_rank = face, (face.confidence, -k)
+    return best
 
 
-def _upright(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[FoundFace]:
+def _upright(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[_Glance]:
     # Black borders find faces that touch the picture's edge, where repeated
     # borders smear them; where both find one, repeated borders score better.
-    whole = _whole(image)
-    yield _look(models, image, whole, replicate=True)
-    for region in (models.largest_face(image), whole):
+    for region in (models.largest_face(image), _whole(image)):
         if region is not None:
-            yield _look(models, image, region, replicate=False)
+            yield _glance(models, image, region, replicate=False)
 
 
-def _turned(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[FoundFace]:
+def _turned(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[_Glance]:
     """Take the picture for a crop in the likeliest turn, then for a photograph."""
-    regions = [_whole(image, angle) for angle in _HALF_TURNS.tolist()]
-    presence = [models.landmarks(image, region)[1] for region in regions]
-    yield _look(models, image, regions[int(np.argmax(presence))], replicate=True)
+    crops = (
+        _glance(models, image, _whole(image, angle), replicate=True)
+        for angle in _HALF_TURNS.tolist()
+    )
+    glances = [max(crops, key=lambda glance: glance.presence)]
     for angle in _TURNS.tolist():
         region = models.largest_face(image, angle)
         if region is not None:
-            yield _look(models, image, region, replicate=False)
+            glances.append(_glance(models, image, region, replicate=False))
+    for glance in glances:
+        if glance.presence >= _LIKELY:
+            yield glance._replace(turned=True)
 
 
 def _whole(image: NDArray[np.uint8], angle: float = 0.0) -> Region:
@@ -125,15 +153,19 @@ def _whole(image: NDArray[np.uint8], angle: float = 0.0) -> Region:
     return Region(width / 2, height / 2, _WHOLE_PICTURE * max(height, width), angle)
 
 
-def _look(
+def _glance(
     models: FaceModels, image: NDArray[np.uint8], region: Region, *, replicate: bool
-) -> FoundFace:
-    """Look at a region, then at the one around the landmarks found there."""
-    points, at_first = models.landmarks(image, region, replicate=replicate)
-    region = region_around(points)
+) -> _Glance:
     points, presence = models.landmarks(image, region, replicate=replicate)
+    return _Glance(points, presence, replicate)
+
+
+def _look_again(models: FaceModels, image: NDArray[np.uint8], glance: _Glance) -> FoundFace:
+    """Look at the region around the landmarks found at the first look."""
+    region = region_around(glance.points)
+    points, presence = models.landmarks(image, region, replicate=glance.replicate)
     again = region_around(points)
     turn = (again.angle - region.angle + np.pi) % (2 * np.pi) - np.pi
     if abs(turn) > _LEVEL:
-        points, presence = models.landmarks(image, again, replicate=replicate)
-    return FoundFace(points, presence, min(at_first, presence))
+        points, presence = models.landmarks(image, again, replicate=glance.replicate)
+    return FoundFace(points, presence, min(glance.presence, presence))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -21,6 +23,20 @@ from .landmarks import LandmarkDetector
 from .pyfeat import PyFeatDetector
 
 __all__ = ["AUDetector", "AUExtractor"]
+
+_Item = TypeVar("_Item")
+
+_CHUNK = 128  # pictures that are read and scored together, at least
+_CHUNK_PER_WORKER = 32
+
+
+def _read_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Iterate while a thread is at work on the next item."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, items, None)
+            yield item
 
 
 @runtime_checkable
@@ -83,8 +99,9 @@ class AUExtractor(TransformerMixin, BaseEstimator):
         no pictures; see `adafer.aus.AUScoreCache`. The detector must have an
         ``identity``.
     n_jobs : int, default=None
-        Threads of "landmarks". None means 1 unless in a
-        `joblib.parallel_config` context, -1 all cores.
+        Workers of "landmarks": threads, unless a `joblib.parallel_config`
+        context names another backend. None means 1 unless in such a context,
+        -1 all cores.
     verbose : int, default=0
         1 prints how far scoring has come.
 
@@ -288,8 +305,10 @@ class AUExtractor(TransformerMixin, BaseEstimator):
 
     def _score(self, faces: Faces) -> NDArray[np.float32]:
         self._current_detector()  # what it lacks is told before pictures are read
+        # enough at a time for all workers to be busy nearly all the time
+        at_once = max(_CHUNK, _CHUNK_PER_WORKER * joblib.effective_n_jobs(self.n_jobs))
         pieces = []
-        for indices, images in faces.chunks():
+        for indices, images in _read_ahead(faces.chunks(at_once)):
             pieces.append(self.score_faces(images))
             if self.verbose:
                 print(f"[AUExtractor] {indices[-1] + 1} of {len(faces)} pictures scored")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
-from typing import Any
+from typing import TypeVar
 
 import joblib
 import numpy as np
@@ -19,6 +19,17 @@ from .heads import load_heads
 from .measurements import BLENDSHAPE_NAMES, N_LANDMARKS, Measurements
 
 __all__ = ["LandmarkDetector"]
+
+_Result = TypeVar("_Result")
+
+# Pictures that a worker takes at once, whatever the number of workers: so few that
+# none waits long for the last one. Equal parts give equal sums, to the last bit.
+_PART = 4
+
+# Interpreters that nobody uses at the moment, by model file. They belong to the
+# process, so that a worker keeps them from one task to the next. Appending to and
+# popping from a list need no lock.
+_idle: defaultdict[tuple[str, str], list[FaceModels]] = defaultdict(list)
 
 
 class LandmarkDetector:
@@ -48,8 +59,9 @@ class LandmarkDetector:
     min_presence : float, default=0.5
         Scores of a face whose presence, in [0, 1], is lower are NaN.
     n_jobs : int, optional
-        Threads; None means 1 unless in a `joblib.parallel_config` context, -1
-        all cores. The scores do not depend on it.
+        Workers; None means 1 unless in a `joblib.parallel_config` context, -1
+        all cores. They are threads, unless the context names another backend
+        ("loky" for processes, "dask", "ray"). The scores do not depend on it.
 
     Attributes
     ----------
@@ -60,8 +72,9 @@ class LandmarkDetector:
 
     Notes
     -----
-    The interpreters are built when first needed, one set per thread, and are
-    left out of pickles and copies.
+    Interpreters are built when first needed, one set for each thread, and are
+    kept by the process for all detectors of the same model file; pickles and
+    copies hold none. A set takes about 30 MB.
 
     Examples
     --------
@@ -92,12 +105,6 @@ class LandmarkDetector:
         self._heads = load_heads(heads)
         self.au_names: tuple[str, ...] = self._heads.au_names
         _, self._digest = read_model(model_path, sha256)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._content: bytes | None = None
-        self._idle: list[FaceModels] = []
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         path = "" if self.model_path is None else f"model_path={str(self.model_path)!r}, "
@@ -105,16 +112,6 @@ class LandmarkDetector:
             f"LandmarkDetector({path}heads={str(self.heads)!r}, min_presence={self.min_presence}, "
             f"n_jobs={self.n_jobs})"
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        for part in ("_content", "_idle", "_lock"):
-            del state[part]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
 
     @property
     def identity(self) -> str:
@@ -142,12 +139,7 @@ class LandmarkDetector:
         FileNotFoundError, ValueError
             If the model file was removed or changed.
         """
-        measured = self.measure(images)
-        found = measured.found
-        scores = np.full((len(images), len(self.au_names)), np.nan, dtype=np.float32)
-        if found.any():
-            scores[found] = self._heads.scores(measured.rows(found))
-        return scores
+        return np.concatenate(self._in_parts(self._score_part, images))
 
     def measure(self, images: Sequence[NDArray[np.uint8]]) -> Measurements:
         """Find landmarks, blendshapes and aligned faces, from which heads score AUs.
@@ -168,18 +160,32 @@ class LandmarkDetector:
         ImportError, FileNotFoundError, ValueError
             As `detect`.
         """
-        n_jobs = min(joblib.effective_n_jobs(self.n_jobs), len(images))
-        if n_jobs <= 1:
-            return self._measure_some(images)
-        # Small parts, so that no thread waits long for the last one. LiteRT
-        # releases the interpreter lock while it computes.
-        edges = np.linspace(0, len(images), min(4 * n_jobs, len(images)) + 1).astype(int)
-        parts = joblib.Parallel(n_jobs=n_jobs, require="sharedmem")(
-            joblib.delayed(self._measure_some)(images[low:high]) for low, high in pairwise(edges)
-        )
-        return Measurements.join(list(parts))
+        return Measurements.join(self._in_parts(self._measure_part, images))
 
-    def _measure_some(self, images: Sequence[NDArray[np.uint8]]) -> Measurements:
+    def _in_parts(
+        self,
+        work: Callable[[Sequence[NDArray[np.uint8]]], _Result],
+        images: Sequence[NDArray[np.uint8]],
+    ) -> list[_Result]:
+        """Do something with some pictures after the other, by all workers."""
+        parts = [images[start : start + _PART] for start in range(0, len(images), _PART)]
+        n_jobs = min(joblib.effective_n_jobs(self.n_jobs), len(parts))
+        if n_jobs <= 1:
+            return [work(part) for part in parts or [images]]
+        # Threads, unless the context says otherwise: the networks release the
+        # interpreter lock while they compute.
+        parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
+        return list(parallel(joblib.delayed(work)(part) for part in parts))
+
+    def _score_part(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        measured = self._measure_part(images)
+        found = measured.found
+        scores = np.full((len(images), len(self.au_names)), np.nan, dtype=np.float32)
+        if found.any():
+            scores[found] = self._heads.scores(measured.rows(found))
+        return scores
+
+    def _measure_part(self, images: Sequence[NDArray[np.uint8]]) -> Measurements:
         measured = Measurements(
             np.full((len(images), N_LANDMARKS, 3), np.nan),
             np.full((len(images), len(BLENDSHAPE_NAMES)), np.nan, dtype=np.float32),
@@ -188,8 +194,7 @@ class LandmarkDetector:
         )
         if len(images) == 0:
             return measured
-        models = self._borrow()
-        try:
+        with self._models() as models:
             for row, image in enumerate(images):
                 face = find_face(models, image, self.min_presence)
                 if face is not None:
@@ -197,16 +202,17 @@ class LandmarkDetector:
                     measured.blendshapes[row] = models.blendshapes(face.points)
                     measured.faces[row] = cut_face(image, face.points)
                     measured.presence[row] = face.presence
-        finally:
-            with self._lock:
-                self._idle.append(models)
         return measured
 
-    def _borrow(self) -> FaceModels:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            if self._content is None:
-                self._content, _ = read_model(self.model_path, self._digest)
-            content = self._content
-        return FaceModels(content)
+    @contextmanager
+    def _models(self) -> Iterator[FaceModels]:
+        """Lend a set of interpreters that no other thread uses."""
+        idle = _idle[str(self.model_path), self._digest]
+        try:
+            models = idle.pop()
+        except IndexError:
+            models = FaceModels(read_model(self.model_path, self._digest)[0])
+        try:
+            yield models
+        finally:
+            idle.append(models)

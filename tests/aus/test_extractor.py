@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import threading
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,10 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from adafer import AUExtractor
-from adafer.aus import LandmarkDetector
+from adafer.aus import LandmarkDetector, extractor
 from adafer.aus.facs import binarize, fit_thresholds
 from adafer.datasets import load_facs_faces
-from adafer.faces import FaceReadError
+from adafer.faces import FaceReadError, check_faces
 
 
 class Means:
@@ -278,6 +279,60 @@ def test_clones_and_pickles_share_the_cache(X, tmp_path):
     without = clone(extractor).set_params(cache=None)
     without.fit(X)
     assert without.detector_.seen == 2 * len(X)
+
+
+# Reading while scoring
+
+
+def test_the_next_chunk_is_read_while_one_is_scored(monkeypatch):
+    read = threading.Event()
+    in_memory = check_faces(np.zeros((3, 4, 4, 3), np.uint8))
+
+    def chunks(size):
+        yield np.array([0]), [np.full((4, 4, 3), 51, np.uint8)]
+        read.set()
+        yield np.array([1, 2]), [np.full((4, 4, 3), 102, np.uint8)] * 2
+
+    class Waiting(Means):
+        def detect(self, images):
+            assert read.wait(20)  # for ever, if reading waited for scoring
+            return super().detect(images)
+
+    monkeypatch.setattr(in_memory, "chunks", chunks)
+    scores = AUExtractor(Waiting())._score(in_memory)
+    np.testing.assert_allclose(scores[:, 0], [0.2, 0.4, 0.4], rtol=1e-6)
+
+
+def test_pictures_are_read_in_order_and_errors_come_through(tmp_path, monkeypatch):
+    paths = []
+    for k in range(5):
+        paths.append(tmp_path / f"{k}.png")
+        Image.new("RGB", (4, 4), (50 * k, 9 + k, 90 - k)).save(paths[-1])
+    monkeypatch.setattr(extractor, "_CHUNK", 2)
+    monkeypatch.setattr(extractor, "_CHUNK_PER_WORKER", 1)
+    scores = AUExtractor(Means()).fit_transform(paths)
+    np.testing.assert_allclose(scores[:, 0], np.arange(5) * 50 / 255, rtol=1e-6)
+    paths[3].write_bytes(b"no picture")
+    detector = Means()
+    with pytest.raises(FaceReadError, match=r"3\.png"):
+        AUExtractor(detector).fit(paths)
+    assert detector.seen == 2
+    assert not any(t.name.startswith("ThreadPool") for t in threading.enumerate())
+
+
+def test_more_workers_get_more_pictures_at_a_time(monkeypatch):
+    sizes = []
+
+    class Counting(Means):
+        def detect(self, images):
+            sizes.append(len(images))
+            return super().detect(images)
+
+    X = np.full((200, 2, 2, 3), 9, np.uint8)
+    X[0] = 3
+    AUExtractor(Counting()).fit(X)
+    AUExtractor(Counting(), n_jobs=5).fit(X)
+    assert sizes == [128, 72, 160, 40]
 
 
 # With the landmark detector

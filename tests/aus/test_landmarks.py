@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import defaultdict
 from importlib.resources import files
 
+import joblib
 import numpy as np
 import pytest
 from PIL import Image
 
-from adafer.aus import AUDetector, LandmarkDetector, _face_models
+from adafer.aus import AUDetector, LandmarkDetector, _face_models, landmarks
 from adafer.aus._face_models import FaceModels, Region, cut_region, decode_boxes
 from adafer.aus._face_search import region_around
 from adafer.datasets import load_facs_faces
@@ -123,18 +125,53 @@ def test_of_two_faces_the_larger_counts(detector, faces, scores):
 # One detector, several threads, copies
 
 
-def test_threads_give_the_same_scores(faces, scores):
-    for n_jobs in (2, 3):
-        detector = LandmarkDetector(n_jobs=n_jobs)
+@pytest.fixture
+def built(monkeypatch):
+    """Sets of interpreters that are built, from none on."""
+    made = []
+
+    class Counted(FaceModels):
+        def __init__(self, content):
+            super().__init__(content)
+            made.append(self)
+
+    monkeypatch.setattr(landmarks, "FaceModels", Counted)
+    monkeypatch.setattr(landmarks, "_idle", defaultdict(list))
+    return made
+
+
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_threads_give_the_same_scores(faces, scores, built, n_jobs):
+    detector = LandmarkDetector(n_jobs=n_jobs)
+    np.testing.assert_array_equal(detector.detect(faces[0][:10]), scores[:10])
+    assert 1 <= len(built) <= n_jobs
+
+
+def test_processes_give_the_same_scores_and_measurements(detector, faces, scores, built):
+    with joblib.parallel_config("loky", n_jobs=2):
         np.testing.assert_array_equal(detector.detect(faces[0][:10]), scores[:10])
-        assert len(detector._idle) <= n_jobs
+        there = detector.measure(faces[0][:5])
+    assert not built  # nothing was computed here
+    for column, expected in zip(there, detector.measure(faces[0][:5]), strict=True):
+        np.testing.assert_array_equal(column, expected)
 
 
-def test_interpreters_are_built_once(detector, faces):
-    detector.detect(faces[0][:1])
-    idle = list(detector._idle)
-    detector.detect(faces[0][:1])
-    assert detector._idle == idle
+def test_faces_score_alone_as_they_do_together(detector, faces, scores):
+    alone = np.concatenate([detector.detect([face]) for face in faces[0][:6]])
+    np.testing.assert_allclose(alone, scores[:6], atol=2e-6)  # rounded to 6 digits
+
+
+def test_interpreters_are_built_once_for_all_detectors(faces, built):
+    for heads in ("trained", "trained", "blendshape-names"):
+        LandmarkDetector(heads=heads).detect(faces[0][:1])
+    assert len(built) == 1
+
+
+def test_a_failure_gives_the_interpreters_back(detector, faces, built):
+    for _ in range(2):
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            detector.detect([faces[0][0], None])
+    assert len(built) == 1
 
 
 def test_copies_and_pickles_give_the_same_scores(detector, faces, scores):
@@ -189,7 +226,7 @@ def test_a_file_changed_after_the_check_is_refused(tmp_path):
         detector.detect([np.zeros((8, 8, 3), np.uint8)])
 
 
-def test_without_litert_the_error_says_what_to_install(monkeypatch):
+def test_without_litert_the_error_says_what_to_install(monkeypatch, built):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     detector = LandmarkDetector()
     with pytest.raises(ImportError, match=r'"pip install ai-edge-litert".*au_src'):
