@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MODEL_SHA256", "FaceModels", "Region", "cut_region", "read_model"]
+__all__ = ["MODEL_SHA256", "FaceModels", "Picture", "Region", "cut_region", "read_model"]
 
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 _PARTS = {
@@ -98,14 +98,44 @@ def read_model(model_path: str | PathLike[str] | None, sha256: str | None) -> tu
     return content, digest
 
 
+class Picture:
+    """A picture whose parts are averaged down once, however often they are looked at.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8 of shape (H, W, 3)
+        Not to be changed.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._pixels = pixels
+        self._reduced: dict[tuple[int, ...], NDArray[np.uint8]] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and 3."""
+        return self._pixels.shape
+
+    def part(self, x: slice, y: slice, factor: int) -> NDArray[np.uint8]:
+        """Cut out a rectangle and average blocks of ``factor x factor`` pixels."""
+        pixels = self._pixels[y, x]
+        if factor == 1:
+            return pixels
+        key = (x.start, x.stop, y.start, y.stop, factor)
+        if key not in self._reduced:
+            image = Image.fromarray(np.ascontiguousarray(pixels))
+            self._reduced[key] = np.asarray(image.reduce(factor))
+        return self._reduced[key]
+
+
 def cut_region(
-    image: NDArray[np.uint8], region: Region, size: int, *, replicate: bool = True
+    image: NDArray[np.uint8] | Picture, region: Region, size: int, *, replicate: bool = True
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Cut a rotated square out of a picture and resample it.
 
     Parameters
     ----------
-    image : ndarray of uint8 of shape (H, W, 3)
+    image : ndarray of uint8 of shape (H, W, 3) or Picture
     region : Region
         It may reach beyond the picture.
     size : int
@@ -134,12 +164,11 @@ def cut_region(
     limit = np.array(image.shape[1::-1])
     inside = np.clip(low, 0, limit - 1)
     outside = np.clip(high, inside + 1, limit)
-    part = image[inside[1] : outside[1], inside[0] : outside[0]]
-
+    picture = image if isinstance(image, Picture) else Picture(image)
     # Resampling far down by single bilinear samples would skip pixels.
     factor = max(1, int(scale))
-    if factor > 1:
-        part = np.asarray(Image.fromarray(np.ascontiguousarray(part)).reduce(factor))
+    columns, rows = (slice(*ends) for ends in zip(inside.tolist(), outside.tolist(), strict=True))
+    part = picture.part(columns, rows, factor)
     if replicate:
         before = np.maximum(0, -(-(inside - low) // factor))
         after = np.maximum(0, -(-(high - outside) // factor))
@@ -266,13 +295,13 @@ class FaceModels:
         return lambda *shape: network.get_tensor(self._outputs[what][shape])
 
     def landmarks(
-        self, image: NDArray[np.uint8], region: Region, *, replicate: bool = True
+        self, image: NDArray[np.uint8] | Picture, region: Region, *, replicate: bool = True
     ) -> tuple[NDArray[np.float64], float]:
         """Find the landmarks of the face in a region.
 
         Parameters
         ----------
-        image : ndarray of uint8 of shape (H, W, 3)
+        image : ndarray of uint8 of shape (H, W, 3) or Picture
         region : Region
             Square, levelled by the eye line, 1.5 times as large as the face.
         replicate : bool, default=True
@@ -314,12 +343,12 @@ class FaceModels:
             flat = np.column_stack([flat[:, 1], -flat[:, 0]])
         return self._run("blendshapes", flat)(52)
 
-    def largest_face(self, image: NDArray[np.uint8], angle: float = 0.0) -> Region | None:
+    def largest_face(self, image: NDArray[np.uint8] | Picture, angle: float = 0.0) -> Region | None:
         """Search a whole photograph for its largest face.
 
         Parameters
         ----------
-        image : ndarray of uint8 of shape (H, W, 3)
+        image : ndarray of uint8 of shape (H, W, 3) or Picture
         angle : float, default=0.0
             How far the photograph is turned, in radians, clockwise on screen.
 

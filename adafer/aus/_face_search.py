@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._face_models import FaceModels, Region
+from ._face_models import FaceModels, Picture, Region
 
 __all__ = ["FoundFace", "find_face", "region_around"]
 
@@ -101,20 +101,21 @@ def find_face(
     taken, then second ones in order of the first, until no other can win: the
     face is that of looking twice everywhere, for fewer runs of the network.
     """
-    first = _glance(models, image, _whole(image), replicate=True)
+    picture = Picture(image)
+    first = _glance(models, picture, _whole(picture), replicate=True)
     certain = max(_CERTAIN, min_presence)
     upright = None
     if first.presence >= certain:
-        upright = _look_again(models, image, first)
+        upright = _look_again(models, picture, first)
         if upright.confidence >= certain:
             return upright
-    glances = [first, *_upright(models, image), *_turned(models, image)]
+    glances = [first, *_upright(models, picture), *_turned(models, picture)]
     best: FoundFace | None = None
     best_rank = (0.0, 0)  # of equally confident faces, the one found first
     for k in sorted(range(len(glances)), key=lambda k: -glances[k].presence):
         if best is not None and (glances[k].presence, -k) < best_rank:
             break
-        face = (upright if k == 0 else None) or _look_again(models, image, glances[k])
+        face = (upright if k == 0 else None) or _look_again(models, picture, glances[k])
         if face.presence < min_presence:
             continue
         if glances[k].turned and face.confidence < _LIKELY:
@@ -124,48 +125,46 @@ def find_face(
     return best
 
 
-def _upright(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[_Glance]:
+def _upright(models: FaceModels, picture: Picture) -> Iterator[_Glance]:
     # Black borders find faces that touch the picture's edge, where repeated
     # borders smear them; where both find one, repeated borders score better.
-    for region in (models.largest_face(image), _whole(image)):
+    for region in (models.largest_face(picture), _whole(picture)):
         if region is not None:
-            yield _glance(models, image, region, replicate=False)
+            yield _glance(models, picture, region, replicate=False)
 
 
-def _turned(models: FaceModels, image: NDArray[np.uint8]) -> Iterator[_Glance]:
+def _turned(models: FaceModels, picture: Picture) -> Iterator[_Glance]:
     """Take the picture for a crop in the likeliest turn, then for a photograph."""
     crops = (
-        _glance(models, image, _whole(image, angle), replicate=True)
+        _glance(models, picture, _whole(picture, angle), replicate=True)
         for angle in _HALF_TURNS.tolist()
     )
     glances = [max(crops, key=lambda glance: glance.presence)]
     for angle in _TURNS.tolist():
-        region = models.largest_face(image, angle)
+        region = models.largest_face(picture, angle)
         if region is not None:
-            glances.append(_glance(models, image, region, replicate=False))
+            glances.append(_glance(models, picture, region, replicate=False))
     for glance in glances:
         if glance.presence >= _LIKELY:
             yield glance._replace(turned=True)
 
 
-def _whole(image: NDArray[np.uint8], angle: float = 0.0) -> Region:
-    height, width = image.shape[:2]
+def _whole(picture: Picture, angle: float = 0.0) -> Region:
+    height, width = picture.shape[:2]
     return Region(width / 2, height / 2, _WHOLE_PICTURE * max(height, width), angle)
 
 
-def _glance(
-    models: FaceModels, image: NDArray[np.uint8], region: Region, *, replicate: bool
-) -> _Glance:
-    points, presence = models.landmarks(image, region, replicate=replicate)
+def _glance(models: FaceModels, picture: Picture, region: Region, *, replicate: bool) -> _Glance:
+    points, presence = models.landmarks(picture, region, replicate=replicate)
     return _Glance(points, presence, replicate)
 
 
-def _look_again(models: FaceModels, image: NDArray[np.uint8], glance: _Glance) -> FoundFace:
+def _look_again(models: FaceModels, picture: Picture, glance: _Glance) -> FoundFace:
     """Look at the region around the landmarks found at the first look."""
     region = region_around(glance.points)
-    points, presence = models.landmarks(image, region, replicate=glance.replicate)
+    points, presence = models.landmarks(picture, region, replicate=glance.replicate)
     again = region_around(points)
     turn = (again.angle - region.angle + np.pi) % (2 * np.pi) - np.pi
     if abs(turn) > _LEVEL:
-        points, presence = models.landmarks(image, again, replicate=glance.replicate)
+        points, presence = models.landmarks(picture, again, replicate=glance.replicate)
     return FoundFace(points, presence, min(glance.presence, presence))

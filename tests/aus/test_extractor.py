@@ -320,7 +320,7 @@ def test_pictures_are_read_in_order_and_errors_come_through(tmp_path, monkeypatc
     assert not any(t.name.startswith("ThreadPool") for t in threading.enumerate())
 
 
-def test_more_workers_get_more_pictures_at_a_time(monkeypatch):
+def test_more_workers_get_more_pictures_at_a_time():
     sizes = []
 
     class Counting(Means):

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from adafer.aus import AUDetector, LandmarkDetector, _face_models, landmarks
-from adafer.aus._face_models import FaceModels, Region, cut_region, decode_boxes
+from adafer.aus._face_models import FaceModels, Picture, Region, cut_region, decode_boxes
 from adafer.aus._face_search import region_around
 from adafer.datasets import load_facs_faces
 
@@ -312,6 +312,27 @@ def test_cutting_far_down_keeps_its_place():
         v, u = np.nonzero(crop[..., 0] > 127)
         centre = to_image @ [u.mean() + 0.5, v.mean() + 0.5, 1]
         np.testing.assert_allclose(centre, [440, 230], atol=6)
+
+
+def test_parts_of_a_picture_are_reduced_once_and_are_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (120, 150, 3), dtype=np.uint8)
+    picture = Picture(pixels)
+    regions = [Region(75, 60, 190, angle) for angle in (0.0, 0.5, 1.0)]  # all of it
+    regions += [Region(50, 50, 60, 0.2), Region(60, 50, 100), *regions]
+    reduced = []
+    reduce = Image.Image.reduce
+    cut = [[cut_region(pixels, region, size)[0] for region in regions] for size in (16, 32)]
+
+    def counted(image, factor):
+        reduced.append(factor)
+        return reduce(image, factor)
+
+    monkeypatch.setattr(Image.Image, "reduce", counted)
+    for size, expected in zip((16, 32), cut, strict=True):
+        for region, crop in zip(regions, expected, strict=True):
+            np.testing.assert_array_equal(cut_region(picture, region, size)[0], crop)
+    assert sorted(reduced) == [3, 3, 5, 6, 11]
 
 
 @pytest.mark.parametrize("region", [Region(-500, -500, 20), Region(900, 3, 20, 1), Region(5, 5, 1)])
