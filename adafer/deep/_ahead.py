@@ -48,7 +48,7 @@ class Pages:
 
     def __init__(self, arrays: list[NDArray]):
         maps = [a for a in arrays if isinstance(a, np.memmap) and a.mode != "c"]
-        bases = [array.base for array in maps]
+        bases: list[Any] = [array.base for array in maps]
         self._mappings = [base for base in bases if isinstance(base, mmap.mmap)]
         self._n_bytes = 0
 
