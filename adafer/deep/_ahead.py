@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Ahead", "Pages", "fits_device"]
+from .device import send
+
+__all__ = ["Ahead", "Pages", "fits_device", "send_in_order"]
 
 # Inputs that take no more than this share of a GPU's free memory are held there.
 _RESIDENT_SHARE = 0.25
@@ -34,6 +36,25 @@ def fits_device(n_bytes: int, device: torch.device) -> bool:
     if device.type != "cuda":
         return False
     return n_bytes <= _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def send_in_order(inputs: Tensor, order: Tensor | None, device: torch.device) -> Tensor:
+    """Send inputs, and bring them into order on the device.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n, ...)
+        On the CPU, in pinned memory if the device is a GPU.
+    order : Tensor of int64 of shape (n,) or None
+        Where each row is in `inputs`.
+    device : torch.device
+
+    Returns
+    -------
+    Tensor of shape (n, ...)
+    """
+    sent = send(inputs, device)
+    return sent if order is None else sent.index_select(0, send(order, device))
 
 
 class Pages:
@@ -71,13 +92,15 @@ class Ahead:
 
     Parameters
     ----------
-    gather : callable
-        Rows to inputs on the CPU.
+    collect : callable
+        Rows to inputs on the CPU and their order, as `send_in_order` takes them.
     device : torch.device
     """
 
-    def __init__(self, gather: Callable[[Tensor], Tensor], device: torch.device):
-        self._gather = gather
+    def __init__(
+        self, collect: Callable[[Tensor], tuple[Tensor, Tensor | None]], device: torch.device
+    ):
+        self._collect = collect
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._thread = ThreadPoolExecutor(1)
@@ -97,11 +120,11 @@ class Ahead:
             self._begun.append((rows, self._thread.submit(self._send, rows)))
 
     def _send(self, rows: Tensor) -> tuple[Tensor, Any]:
-        inputs = self._gather(rows)
+        inputs, order = self._collect(rows)
         if self._stream is None:
-            return inputs, None
+            return send_in_order(inputs, order, self._device), None
         with torch.cuda.stream(self._stream):
-            sent = inputs.to(self._device, non_blocking=True)
+            sent = send_in_order(inputs, order, self._device)
             return sent, self._stream.record_event()
 
     def take(self, rows: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._ahead import Ahead, Pages, fits_device
+from ._ahead import Ahead, Pages, fits_device, send_in_order
 from .device import send
 
 __all__ = ["Feed", "augment", "mirror", "shuffled_batches"]
@@ -48,7 +48,7 @@ class Feed:
         self._pages = Pages(parts)
         self._is_resident = fits_device(sum(part.nbytes for part in self.parts), device)
         self._resident: Tensor | None = None
-        self._ahead = Ahead(self.gather, device) if self._pages or device.type == "cuda" else None
+        self._ahead = Ahead(self._collect, device) if self._pages or device.type == "cuda" else None
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -63,20 +63,32 @@ class Feed:
         Returns
         -------
         inputs : Tensor of shape (n, size, size, 3), uint8, or (n, n_inputs), float32
-            On the CPU; in pinned memory if the device is a GPU.
+            On the CPU.
+        """
+        inputs, order = self._collect(rows)
+        return inputs if order is None else inputs.index_select(0, order)
+
+    def _collect(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Gather rows part by part, and where each row is then.
+
+        Rows are copied once, in one piece for each part. To scatter them among
+        those of the other parts takes six times as long on the host, and next to
+        nothing on a GPU.
         """
         shape = (len(rows), *self.parts[0].shape[1:])
-        out = torch.empty(shape, dtype=self.parts[0].dtype, pin_memory=self.device.type == "cuda")
+        pinned = self.device.type == "cuda"
+        inputs = torch.empty(shape, dtype=self.parts[0].dtype, pin_memory=pinned)
+        self._pages.used(inputs.nbytes)
         if len(self.parts) == 1:
-            torch.index_select(self.parts[0], 0, rows, out=out)
-        else:
-            first = 0
-            for part in self.parts:
-                at = ((rows >= first) & (rows < first + len(part))).nonzero()[:, 0]
-                out.index_copy_(0, at, part.index_select(0, rows[at] - first))
-                first += len(part)
-        self._pages.used(out.nbytes)
-        return out
+            return torch.index_select(self.parts[0], 0, rows, out=inputs), None
+        places, first, done = [], 0, 0
+        for part in self.parts:
+            at = ((rows >= first) & (rows < first + len(part))).nonzero()[:, 0]
+            piece = inputs[done : done + len(at)]
+            torch.index_select(part, 0, rows[at] - first, out=piece)
+            places.append(at)
+            first, done = first + len(part), done + len(at)
+        return inputs, torch.cat(places).argsort()
 
     def expect(self, batches: Iterable[Tensor]) -> None:
         """Say which rows `batch` will be asked for, so that it can be ahead.
@@ -114,7 +126,7 @@ class Feed:
                 self._resident = torch.cat([part.to(self.device) for part in self.parts])
             return self._resident.index_select(0, send(rows, self.device))
         found = None if self._ahead is None else self._ahead.take(rows)
-        return send(self.gather(rows), self.device) if found is None else found
+        return send_in_order(*self._collect(rows), self.device) if found is None else found
 
     def beside(self, rows: Tensor) -> dict[str, Tensor]:
         """Gather what the network gets beside the inputs, by the names of its parameters.

@@ -63,7 +63,7 @@ def test_a_batch_that_was_expected_is_there_and_others_are_gathered(tmp_path, mo
     plain = Feed(parts, CPU)
     gathered = []
     monkeypatch.setattr(
-        feed._ahead, "_gather", lambda rows: gathered.append(rows.tolist()) or plain.gather(rows)
+        feed._ahead, "_collect", lambda rows: gathered.append(rows.tolist()) or plain._collect(rows)
     )
     order = [torch.tensor(rows) for rows in ([1, 9], [2, 10], [3, 11], [4, 12])]
     feed.expect(order)
@@ -79,7 +79,7 @@ def test_an_error_while_ahead_comes_where_the_batch_is_asked_for(tmp_path):
     _, parts = two_domains()
     feed = Feed(mapped(parts, tmp_path), CPU)
     beyond = torch.tensor([99])
-    feed._ahead._gather = lambda rows: parts[0][rows]
+    feed._ahead._collect = lambda rows: (parts[0][rows], None)
     feed.expect([beyond])
     with pytest.raises(IndexError):
         feed.batch(beyond)
@@ -91,7 +91,7 @@ def test_inputs_that_fit_the_device_are_gathered_there(monkeypatch):
     expected = Feed(parts, CPU).batch(rows)
     monkeypatch.setattr(batches, "fits_device", lambda n_bytes, device: n_bytes <= both.nbytes)
     feed = Feed(parts, CPU)
-    monkeypatch.setattr(feed, "gather", None)
+    monkeypatch.setattr(feed, "_collect", None)
     feed.expect([rows])
     assert torch.equal(feed.batch(rows), expected)
 

@@ -52,7 +52,7 @@ class Waiting(TorchDispatchMode):
 def waiting(monkeypatch):
     """Watches the steps of an epoch; the host's own gathering of rows excepted."""
     found = Waiting()
-    epoch, descend, gather = Trainer._epoch, Trainer._descend, Feed.gather
+    epoch, descend, collect = Trainer._epoch, Trainer._descend, Feed._collect
 
     def watched_epoch(self, stage, number, model, optimizer, batches, step, *more):
         def watched(model, rows):
@@ -65,16 +65,16 @@ def waiting(monkeypatch):
         with found:
             descend(self, *args)
 
-    def paused_gather(self, rows):
+    def paused_collect(self, rows):
         found.paused = True
         try:
-            return gather(self, rows)
+            return collect(self, rows)
         finally:
             found.paused = False
 
     monkeypatch.setattr(Trainer, "_epoch", watched_epoch)
     monkeypatch.setattr(Trainer, "_descend", watched_descend)
-    monkeypatch.setattr(Feed, "gather", paused_gather)
+    monkeypatch.setattr(Feed, "_collect", paused_collect)
     return found
 
 
