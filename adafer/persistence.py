@@ -38,7 +38,7 @@ from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
 from .rivals import _EXPORTS as _RIVALS
 
-__all__ = ["check_model_path", "load_model", "save_model"]
+__all__ = ["check_model_path", "load_model", "read_description", "save_model"]
 
 FORMAT = "adafer-model"
 FORMAT_VERSION = 1
@@ -302,6 +302,38 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
     FileNotFoundError: There is no model 'no-such-folder': expected a folder that ...
     """
     folder = Path(path)
+    description = read_description(folder)
+    try:
+        return _restore(folder / TENSORS, description)
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(
+            f"{folder / DESCRIPTION} has a wrong or missing entry "
+            f"({type(error).__name__}: {error}). {AGAIN}"
+        ) from error
+
+
+def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what ``model.json`` says of a saved model, without its tensors.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+
+    Returns
+    -------
+    description : dict
+        As `save_model` wrote it: class, classes, network, parameters, AU names
+        and thresholds, results, history, versions.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    ValueError
+        If a file is missing, is no JSON, or of another format version.
+    """
+    folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no model {str(folder)!r}: expected a folder that AdaFERClassifier.save or "
@@ -312,14 +344,7 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
         raise ValueError(
             f"{str(folder)!r} is no complete model: {' and '.join(missing)} is missing. {AGAIN}"
         )
-    description = _read_description(folder / DESCRIPTION)
-    try:
-        return _restore(folder / TENSORS, description)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(
-            f"{folder / DESCRIPTION} has a wrong or missing entry "
-            f"({type(error).__name__}: {error}). {AGAIN}"
-        ) from error
+    return _read_description(folder / DESCRIPTION)
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from adafer import AdaFERClassifier, __version__, cli
+from adafer import AdaFERClassifier, __version__, _domain_classifier
 from adafer.aus import AUNetwork, LandmarkDetector
 from adafer.cli import app
+from adafer.cli.group import show_warning
 from adafer.datasets import load_facs_faces
 from adafer.persistence import load_model
 
@@ -96,6 +98,13 @@ def no_fit(monkeypatch):
     monkeypatch.setattr(AdaFERClassifier, "fit", lambda *_, **__: pytest.fail("fit was begun"))
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(
+        _domain_classifier, "read_domain", lambda *_, **__: pytest.fail("pictures were read")
+    )
+
+
 # ------------------------------------------------------------------------ fit
 
 
@@ -167,7 +176,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_fitting(place):
     assert len(list((place / "source").iterdir())) == 2
 
 
-@pytest.mark.usefixtures("no_fit")
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -182,7 +191,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_fitting(place):
         ({"au_source": "nowhere.csv"}, ("nowhere.csv",)),
     ],
 )
-def test_what_cannot_work_is_refused_before_fitting(place, options, words):
+def test_what_cannot_work_is_refused_before_pictures_are_read(place, options, words):
     assert_refused(adafer(*fit_arguments(place, **options)), *words)
 
 
@@ -421,7 +430,7 @@ def test_demo_passes_its_options_on(tmp_path, monkeypatch):
 
 
 def test_warnings_are_one_line(capsys):
-    cli._show_warning(UserWarning("two\n  lines"), UserWarning, "file.py", 3)
+    show_warning(UserWarning("two\n  lines"), UserWarning, "file.py", 3)
     assert capsys.readouterr().err == "adafer: warning: two lines\n"
 
 
@@ -457,6 +466,142 @@ def test_help_imports_nothing_heavy():
     )
     assert result.returncode == 0, result.stderr
     assert "download-weights" in result.stdout
+
+
+def last_json(result):
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1, result.stdout
+    return json.loads(lines[0])
+
+
+def test_json_is_one_line_on_the_standard_output(place):
+    (place / "target" / "03.png").write_bytes(b"no picture")
+    result = adafer(*fit_arguments(place, on_error="skip"), "--json")
+    assert result.exit_code == 0, result.output
+    fitted = last_json(result)
+    assert fitted["command"] == "fit"
+    assert fitted["model"] == str(place / "model")
+    assert fitted["source_faces"] == {"joy": 8, "sad": 8}
+    assert fitted["target_faces"] == 11
+    assert fitted["unreadable"]["target"] == [str(place / "target" / "03.png")]
+    assert 0 <= fitted["coverage"] <= fitted["labelled_share"] <= 1
+    assert fitted["last_losses"]
+    assert "coverage" in result.stderr
+
+    output = place / "table.csv"
+    asked = ["predict", place / "model", place / "source", "--output", output, "--json"]
+    told = last_json(adafer(*asked))
+    counts = {name: [row["label"] for row in read_table(output)].count(name) for name in CLASSES}
+    assert told["predicted"] == counts
+    assert (told["pictures"], told["unreadable"]) == (16, [])
+
+    versions = last_json(adafer("info", "--json", place / "model"))
+    assert versions["versions"]["adafer"] == __version__
+    assert versions["models"][str(place / "model")]["classes"] == ["joy", "sad"]
+
+
+def test_json_tells_errors_too_and_is_not_remembered(place):
+    result = adafer("predict", place / "nothing", place / "source", "--json")
+    assert result.exit_code == 2
+    assert last_json(result)["error"]["type"] == "FileNotFoundError"
+    assert "adafer: error: There is no model" in result.stderr
+    plain = adafer("predict", place / "nothing", place / "source")
+    assert plain.stdout == ""
+
+
+def test_info_tells_of_saved_models(model):
+    result = adafer("info", model)
+    assert result.exit_code == 0, result.output
+    for words in ("AdaFERClassifier", "joy, sad", "faces of 16 x 16 pixels", "AU04, AU12"):
+        assert words in result.output
+    assert_refused(adafer("info", model / "none"), "There is no model")
+
+
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("adafer pre", {"predict"}),
+        ("adafer fit --mat", {"--matching"}),
+        ("adafer fit --recipe ", {"fused", "paper"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_values(typed, proposed):
+    words = typed.split(" ")
+    asked = {
+        "_ADAFER_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(words) - 1),
+    }
+    result = run(env=os.environ | asked)
+    assert set(result.stdout.split()) == proposed, result.stderr
+
+
+def test_the_script_of_the_completion_can_be_shown():
+    asked = {"_ADAFER_COMPLETE": "source_bash"}
+    result = run(env=os.environ | asked)
+    assert "complete -o default -F _adafer_completion adafer" in result.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+@pytest.mark.parametrize("imported", ["typer", "torch._C", "torchvision"])
+def test_control_c_in_the_middle_of_imports_ends_with_130(place, imported):
+    command = [sys.executable, "-X", "importtime", "-m", "adafer", *map(str, fit_arguments(place))]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.split("|")[-1].strip().startswith(imported):
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, rest[-2000:]
+    assert "adafer: interrupted" in rest
+    assert "Traceback" not in rest
+    assert not (place / "model").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_control_c_inside_evaluated_text_ends_with_130(tmp_path):
+    (tmp_path / "adafer_main.py").write_text(
+        "import sys\n"
+        "from adafer import __main__, cli\n"
+        "cli.main = lambda: eval('[print(1, flush=True), __import__(\"time\").sleep(60)]')\n"
+        "__main__.main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "adafer_main.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "1\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (130, "adafer: interrupted\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_a_second_control_c_does_not_wait_for_an_import(tmp_path):
+    (tmp_path / "slow.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(60)\n")
+    code = "from adafer._interrupt import install; install(); import slow"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert rest == "adafer: interrupted\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._output import Json, finish, say, tell
+
 if TYPE_CHECKING:
     from .plan import StudyPlan
 
@@ -38,6 +40,7 @@ def study(
     device: Annotated[
         str | None, typer.Option(help='"cpu", "cuda", ..., instead of the plans\'.')
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Compare methods as plans say; goes on where it stopped.
 
@@ -47,6 +50,7 @@ def study(
     from .reading import read_plan
 
     _run(
+        "study",
         [
             read_plan(
                 path,
@@ -94,6 +98,7 @@ def compare(
     jobs: _JobsOption = 1,
     threads: _ThreadsOption = 1,
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", ...')] = "auto",
+    as_json: Json = False,
 ) -> None:
     """Compare methods on folders of your own.
 
@@ -129,7 +134,7 @@ def compare(
     }
     if target_labels:
         table["held_out"] = held_out
-    _run([make_plan(table, name="compare", base=base)], output, jobs, threads)
+    _run("compare", [make_plan(table, name="compare", base=base)], output, jobs, threads)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
@@ -142,12 +147,9 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _run(plans: list[StudyPlan], output: Path, jobs: int, threads: int) -> None:
+def _run(command: str, plans: list[StudyPlan], output: Path, jobs: int, threads: int) -> None:
     from .report import write_reports
     from .run import run_studies
-
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
 
     names = [plan.name for plan in plans]
     if len(set(names)) < len(names):
@@ -162,12 +164,18 @@ def _run(plans: list[StudyPlan], output: Path, jobs: int, threads: int) -> None:
         raise
     pages = write_reports(studies, output, tell=tell)
     for page in pages:
-        typer.echo(f"wrote {page}")
-    failed = [row for found in studies for row in found.failures]
+        say(f"wrote {page}")
+    failures = [
+        (f"{row.source} to {row.target}, {row.method}, seed {row.seed}", row.failure)
+        for found in studies
+        for row in found.failures
+    ]
+    failed = [
+        {"cell": cell, "error": failure.error} for cell, failure in failures if failure is not None
+    ]
     for row in failed:
-        assert row.failure is not None
-        what = f"{row.source} to {row.target}, {row.method}, seed {row.seed}"
-        typer.echo(f"FAILED {what}: {row.failure.error}", err=True)
+        tell(f"FAILED {row['cell']}: {row['error']}")
+    finish(command, output=output, pages=pages, failed=failed)
     if failed:
-        typer.echo(f"{len(failed)} cells failed; tracebacks are in {output / 'errors'}", err=True)
+        tell(f"{len(failed)} cells failed; tracebacks are in {output / 'errors'}")
         raise typer.Exit(1)
