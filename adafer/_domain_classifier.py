@@ -15,7 +15,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from ._inherited import complete
+from ._portable import move_to_this_machine, warn_of_versions
 from ._sklearn import fit_context
+from ._summary import summarize
+from ._versions import versions
 from .aus import AUExtractor
 from .aus.scores import align_au_columns, check_au_scores
 from .domains import DomainInputs, check_same_kind, is_features, read_domain
@@ -41,6 +44,9 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Class names, sorted.
     skipped_ : dict of str -> list
         Unreadable pictures of "X" and "X_tgt", with ``on_error="skip"``.
+    data_summary_ : dict
+        How many samples of each domain and class were read, and what scored
+        their AUs; kept in saved models.
     n_features_in_ : int
         Only after a fit on 2-D input.
     """
@@ -163,8 +169,10 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self._fit(source, labels, target, classes, prepared)
         # beside what was learnt, so that a fit that fails leaves them together as they were
         self.classes_ = classes
-        if fitted and hasattr(self, "au_extractor_"):
+        if "au_names_" in fitted and hasattr(self, "au_extractor_"):
             del self.au_extractor_
+        counts = np.bincount(labels, minlength=len(classes))
+        fitted["data_summary_"]["source_counts"] = counts.tolist()
         for name, value in fitted.items():
             setattr(self, name, value)
         return self
@@ -244,10 +252,12 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.skipped_[name] = domain.skipped
             domains.append(domain)
         source, target = domains[0], domains[1] if len(domains) > 1 else None
+        summary = summarize(domains, [au_src is not None, au_tgt is not None], extractor)
+        fitted: dict[str, Any] = {"data_summary_": summary}
         if extractor is None:
-            return source, target, {}
+            return source, target, fitted
         assert source.au is not None
-        fitted: dict[str, Any] = {"au_names_": source.au_names}
+        fitted["au_names_"] = source.au_names
         if au_src is None:
             fitted["au_extractor_"] = extractor.fit_scores(source.au)
         if target is None:
@@ -359,8 +369,24 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ saving
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tell a pickle by which versions it was made."""
+        state = dict(super().__getstate__())
+        if "classes_" in state:
+            state["_adafer_versions"] = versions()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickle in, from whichever machine and version."""
+        made_by = state.get("_adafer_versions")
+        super().__setstate__({k: v for k, v in state.items() if k != "_adafer_versions"})
+        if made_by is not None:
+            what = f"The pickled {type(self).__name__}"
+            warn_of_versions(made_by, what)
+            move_to_this_machine(self, what)
+
     def save(self, path: str | os.PathLike) -> None:
-        """Write the model as a folder of safetensors and JSON.
+        """Write the model as a folder of safetensors and JSON, with a model card.
 
         Parameters
         ----------

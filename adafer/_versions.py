@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from . import __version__
@@ -26,6 +27,11 @@ def versions() -> dict[str, str]:
     >>> list(versions())[:3]
     ['adafer', 'python', 'numpy']
     """
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"adafer": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -19,6 +19,7 @@ from . import __version__
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder, new_folder, sha256
 from ._network_classifier import NetworkClassifier
+from ._portable import move_to_this_machine, warn_of_versions
 from ._ranks import is_writer
 from ._saved_network import (
     AGAIN,
@@ -36,6 +37,7 @@ from ._saved_network import (
 from ._versions import versions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
+from .model_card import make_card
 from .rivals import _EXPORTS as _RIVALS
 
 __all__ = ["check_model_path", "load_model", "read_description", "save_model"]
@@ -43,6 +45,7 @@ __all__ = ["check_model_path", "load_model", "read_description", "save_model"]
 FORMAT = "adafer-model"
 FORMAT_VERSION = 1
 TENSORS = "model.safetensors"
+CARD = "README.md"
 
 # classifiers that can be saved -> module that defines them
 _CLASSIFIERS = {
@@ -54,7 +57,14 @@ _CLASSIFIERS = {
     **{name: f"adafer.rivals.{module}" for name, module in _RIVALS.items()},
 }
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
-_RESULTS = ("coverage_", "margin_", "n_skipped_anchors_", "n_iter_", "opinion_accuracies_")
+_RESULTS = (
+    "coverage_",
+    "margin_",
+    "n_skipped_anchors_",
+    "n_iter_",
+    "opinion_accuracies_",
+    "data_summary_",
+)
 # a model that is used elsewhere must not write there
 _OF_THIS_MACHINE = ("cache", "store")
 # a limit that keeps a wrong file from asking for all the memory
@@ -91,9 +101,11 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
         )
     if path.is_dir():
         names = {entry.name for entry in path.iterdir()}
-        foreign = sorted(names - {TENSORS, DESCRIPTION})
+        foreign = sorted(names - {TENSORS, DESCRIPTION, CARD})
         if names and (foreign or not _is_model(path)):
             what = f"it holds {', '.join(foreign[:3])}" if foreign else "it holds no adafer model"
+            if not foreign and _found_model(path):
+                what = f"its {CARD} was changed since"
             raise FileExistsError(
                 f"The folder {str(path)!r} is not replaced by a model: {what}. Choose another "
                 "name, or delete the folder yourself."
@@ -103,27 +115,37 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_model(folder: Path) -> bool:
+    """Tell whether nothing would be lost but a model."""
+    found = _found_model(folder)
+    card = folder / CARD
+    return bool(found) and (not card.is_file() or sha256(card) == found.get("card_sha256"))
+
+
+def _found_model(folder: Path) -> dict[str, Any]:
+    """Read the description of a model; empty if there is none."""
     try:
         found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
 
 
 # ---------------------------------------------------------------------- saving
 
 
 def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> None:
-    """Write a fitted classifier as a folder of two files.
+    """Write a fitted classifier as a folder of three files.
 
     ``model.safetensors`` holds the network's tensors, its input scaling
     included (of an AUQueryClassifier: the source's AU codes with their label
     counts, and with ``backoff="near"`` its AU scores and labels);
     ``model.json`` holds classes, parameters, AU names and thresholds, history
-    and versions, to be read by people too. A `random_state` that is no number,
+    and versions; ``README.md``, the model card, says the same for people, with
+    limits and responsible use. A `random_state` that is no number,
     and an annotator or extractor of a class unknown to adafer, are left out.
-    The data of the fit (pictures, AU scores, target labels) are not stored.
-    Of several processes that torchrun started only the first one writes.
+    The data of the fit (pictures, their names, AU scores, target labels) are not
+    stored. A card that was changed by hand is not replaced. Of several processes
+    that torchrun started only the first one writes.
 
     Parameters
     ----------
@@ -181,6 +203,8 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         save_file(tensors, folder / TENSORS, metadata={"format": FORMAT})
         description["sha256"] = sha256(folder / TENSORS)
+        (folder / CARD).write_text(make_card(description), encoding="utf-8", newline="\n")
+        description["card_sha256"] = sha256(folder / CARD)
         text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
@@ -198,7 +222,10 @@ def _describe(classifier: DomainClassifier) -> dict[str, Any]:
             parameters[name] = _to_json(value)
         except TypeError:
             left_out.append(name)
-    annotator = getattr(classifier, "annotator_", None)
+    # a loaded model has no annotator
+    thresholds = getattr(classifier, "au_thresholds_", None)
+    if hasattr(classifier, "annotator_"):
+        thresholds = classifier.annotator_.thresholds_
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -210,7 +237,7 @@ def _describe(classifier: DomainClassifier) -> dict[str, Any]:
         "action_units": {
             "used": hasattr(classifier, "au_names_"),
             "names": getattr(classifier, "au_names_", None),
-            "thresholds": None if annotator is None else annotator.thresholds_.tolist(),
+            "thresholds": None if thresholds is None else thresholds.tolist(),
         },
         "parameters": parameters,
         "parameters_left_out": left_out,
@@ -283,7 +310,13 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
         attributes it has `classes_`, `network_`, `history_`, `n_iter_`,
         `n_features_in_` or `image_shape_`, and after a fit with target data
         `coverage_`, `margin_`, `n_skipped_anchors_`, `opinion_accuracies_`,
-        `au_names_` and `au_thresholds_`. A `device` that is not on this machine becomes "auto".
+        `data_summary_`, `au_names_` and `au_thresholds_`.
+
+    Warns
+    -----
+    UserWarning
+        If it was saved with a `device` that is not on this machine, which becomes
+        "auto"; by a newer adafer, or with another major version of a library.
 
     Raises
     ------
@@ -304,12 +337,15 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
     folder = Path(path)
     description = read_description(folder)
     try:
-        return _restore(folder / TENSORS, description)
+        classifier = _restore(folder / TENSORS, description)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{folder / DESCRIPTION} has a wrong or missing entry "
             f"({type(error).__name__}: {error}). {AGAIN}"
         ) from error
+    warn_of_versions(description["versions"], f"The model {str(folder)!r}")
+    move_to_this_machine(classifier, f"The model {str(folder)!r}")
+    return classifier
 
 
 def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -422,15 +458,7 @@ def _restore_parameters(
     kind: type[DomainClassifier], stored: Mapping[str, Any]
 ) -> DomainClassifier:
     parameters = {name: _from_json(value, name) for name, value in stored.items()}
-    classifier = _make(kind, parameters)
-    if isinstance(classifier, NetworkClassifier):
-        from .deep.device import resolve_device
-
-        try:
-            resolve_device(classifier.device)
-        except ValueError:
-            classifier.device = "auto"
-    return classifier
+    return _make(kind, parameters)
 
 
 def _from_json(value: Any, name: str) -> Any:
