@@ -5,6 +5,7 @@ from .aus import AUDistributionDisplay
 from .confusion import ConfusionDisplay
 from .coverage import CoverageDisplay
 from .features import FeaturesDisplay
+from .history import HistoryDisplay
 from .predictions import PredictionsDisplay, RecallDisplay
 from .pseudo_labels import PseudoLabelsDisplay
 from .results import AblationDisplay, ParameterCurveDisplay
@@ -15,6 +16,7 @@ __all__ = [
     "ConfusionDisplay",
     "CoverageDisplay",
     "FeaturesDisplay",
+    "HistoryDisplay",
     "ParameterCurveDisplay",
     "PredictionsDisplay",
     "PseudoLabelsDisplay",

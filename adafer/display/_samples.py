@@ -59,7 +59,12 @@ def take_rows(X: Any, rows: NDArray) -> Any:
     return [X[row] for row in rows]
 
 
-def last_step(estimator: Any, attribute: str) -> Any:
+def last_step(
+    estimator: Any,
+    attribute: str,
+    advice: str = "expected a classifier that gave the target labels in fit. Fit an "
+    "AdaFERClassifier with X_tgt.",
+) -> Any:
     """Find the classifier inside a search or a Pipeline.
 
     Parameters
@@ -68,6 +73,8 @@ def last_step(estimator: Any, attribute: str) -> Any:
         Fitted.
     attribute : str
         What the classifier must have.
+    advice : str
+        What an error tells to do where it has not.
 
     Returns
     -------
@@ -85,10 +92,7 @@ def last_step(estimator: Any, attribute: str) -> Any:
     if hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
     if not hasattr(estimator, attribute):
-        raise ValueError(
-            f"This {type(estimator).__name__} has no {attribute}; expected a classifier that "
-            "gave the target labels in fit. Fit an AdaFERClassifier with X_tgt."
-        )
+        raise ValueError(f"This {type(estimator).__name__} has no {attribute}; {advice}")
     return estimator
 
 

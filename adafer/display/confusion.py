@@ -58,6 +58,33 @@ class ConfusionDisplay:
         self.labels = labels
 
     @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        normalize: Literal["true", "pred", "all"] | None = "true",
+        ax: Panels | None = None,
+    ) -> ConfusionDisplay:
+        """Draw one matrix, named by the estimator's class.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted.
+        X, y, labels, normalize, ax
+            As in `from_estimators`.
+
+        Returns
+        -------
+        display : ConfusionDisplay
+        """
+        named = {type(estimator).__name__: estimator}
+        return cls.from_estimators(named, X, y, labels=labels, normalize=normalize, ax=ax)
+
+    @classmethod
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],

@@ -78,6 +78,34 @@ class FeaturesDisplay:
         self.y_tgt = y_tgt
 
     @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X_src: Any,
+        y_src: ArrayLike,
+        X_tgt: Any,
+        y_tgt: ArrayLike | None = None,
+        **options: Any,
+    ) -> FeaturesDisplay:
+        """Draw one panel, named by the estimator's class.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with `transform`.
+        X_src, y_src, X_tgt, y_tgt
+            As in `from_estimators`.
+        **options
+            `subsample`, `perplexity`, `random_state` and `ax` of `from_estimators`.
+
+        Returns
+        -------
+        display : FeaturesDisplay
+        """
+        named = {type(estimator).__name__: estimator}
+        return cls.from_estimators(named, X_src, y_src, X_tgt, y_tgt, **options)
+
+    @classmethod
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],

@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from ..faces import read_faces
 from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure
 
 if TYPE_CHECKING:
@@ -57,6 +58,43 @@ class PredictionsDisplay:
         self.y_true = y_true
         self.before = before
         self.after = after
+
+    @classmethod
+    def from_estimators(
+        cls,
+        before: Any,
+        after: Any,
+        X: Any,
+        y_true: ArrayLike,
+        *,
+        n_columns: int | None = None,
+        ax: Axes | None = None,
+    ) -> PredictionsDisplay:
+        """Predict by two estimators and draw the grid of faces.
+
+        Parameters
+        ----------
+        before, after : estimator
+            Fitted on faces, such as a source-only and an adapted classifier.
+        X : array-like or sequence of paths
+            Faces.
+        y_true : array-like of shape (n,)
+            True labels.
+        n_columns, ax
+            As in `from_predictions`.
+
+        Returns
+        -------
+        display : PredictionsDisplay
+
+        Raises
+        ------
+        ValueError
+            If lengths differ or `X` holds no faces.
+        """
+        check_consistent_length(X, y_true)
+        predictions = before.predict(X), after.predict(X)
+        return cls.from_predictions(read_faces(X), y_true, *predictions, n_columns=n_columns, ax=ax)
 
     @classmethod
     def from_predictions(
@@ -203,6 +241,69 @@ class RecallDisplay:
         self.labels = labels
         self.recalls = recalls
         self.accuracies = accuracies
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y_true: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> RecallDisplay:
+        """Predict by one estimator, count and draw.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; the legend has the name of its class.
+        X, y_true, labels, ax
+            As in `from_estimators`.
+
+        Returns
+        -------
+        display : RecallDisplay
+        """
+        named = {type(estimator).__name__: estimator}
+        return cls.from_estimators(named, X, y_true, labels=labels, ax=ax)
+
+    @classmethod
+    def from_estimators(
+        cls,
+        estimators: Mapping[str, Any],
+        X: Any,
+        y_true: ArrayLike,
+        *,
+        labels: ArrayLike | None = None,
+        ax: Axes | None = None,
+    ) -> RecallDisplay:
+        """Predict, count and draw.
+
+        Parameters
+        ----------
+        estimators : dict of str -> estimator
+            One or more, fitted, each by a name for the legend.
+        X : array-like or sequence of paths
+            Faces or features, as the estimators take them.
+        y_true : array-like of shape (n,)
+        labels, ax
+            As in `from_predictions`.
+
+        Returns
+        -------
+        display : RecallDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no estimator or lengths differ.
+        """
+        if not estimators:
+            raise ValueError("estimators is empty; expected {'name': fitted estimator, ...}.")
+        check_consistent_length(X, y_true)
+        predictions = {name: estimator.predict(X) for name, estimator in estimators.items()}
+        return cls.from_predictions(y_true, predictions, labels=labels, ax=ax)
 
     @classmethod
     def from_predictions(

@@ -38,7 +38,18 @@ def test_page_runs(tmp_path, monkeypatch):
     pictures = {path.name for path in tmp_path.iterdir()}
     assert pictures == {
         f"{name}.png"
-        for name in ("features", "pseudo_labels", "coverage", "confusion", "ablation", "curve")
+        for name in (
+            "features",
+            "pseudo_labels",
+            "coverage",
+            "confusion",
+            "ablation",
+            "curve",
+            "recalls",
+            "predictions",
+            "action_units",
+            "history",
+        )
     }
     for name in pictures:
         with Image.open(tmp_path / name) as picture:

@@ -1,0 +1,192 @@
+"""Display of the history of a fit: losses and shares, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._panels import MARKERS, distinct_colours, plain_axes
+from ._samples import last_step
+from ._style import INK, LINE, QUIET, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["HistoryDisplay"]
+
+
+class HistoryDisplay:
+    """Lines of what a fit noted after each epoch, its losses above all.
+
+    Stages follow each other from left to right; where one begins there is a line
+    with its name. It is best made by `from_estimator` or `from_history`.
+
+    Parameters
+    ----------
+    values : dict of str -> ndarray of float64 of shape (n_epochs,)
+        By the name of the line, NaN in epochs that did not note it.
+    stages : list of str of length n_epochs
+        Stage of each epoch.
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+
+    Notes
+    -----
+    Losses of different terms have different scales and weights: compare a line
+    with itself. A falling loss tells that training works, not that the target
+    is recognised.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adafer import AdaFERClassifier
+    >>> from adafer.display import HistoryDisplay
+    >>> X, y = np.random.default_rng(0).normal(size=(20, 3)), np.repeat(["joy", "sad"], 10)
+    >>> clf = AdaFERClassifier(epochs=4, device="cpu", random_state=0).fit(X, y)
+    >>> display = HistoryDisplay.from_estimator(clf)
+    >>> list(display.values), display.stages
+    (['loss'], ['source', 'source', 'source', 'source'])
+    """
+
+    def __init__(self, values: Mapping[str, NDArray], stages: Sequence[str]):
+        self.values = values
+        self.stages = stages
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        entries: Sequence[str] | None = None,
+        log_scale: bool = False,
+        ax: Axes | None = None,
+    ) -> HistoryDisplay:
+        """Draw the history of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with `history_`; a Pipeline or a search that ends in one.
+        entries, log_scale, ax
+            As in `from_history`.
+
+        Returns
+        -------
+        display : HistoryDisplay
+
+        Raises
+        ------
+        ValueError
+            If it has no history, or `entries` are not in it.
+        """
+        advice = "expected a classifier that trains a network, such as AdaFERClassifier."
+        classifier = last_step(estimator, "history_", advice)
+        return cls.from_history(classifier.history_, entries=entries, log_scale=log_scale, ax=ax)
+
+    @classmethod
+    def from_history(
+        cls,
+        history: Sequence[Mapping[str, Any]],
+        *,
+        entries: Sequence[str] | None = None,
+        log_scale: bool = False,
+        ax: Axes | None = None,
+    ) -> HistoryDisplay:
+        """Draw a history.
+
+        Parameters
+        ----------
+        history : list of dict
+            One row per epoch, as ``history_`` of a classifier.
+        entries : list of str, optional
+            Which numbers of the rows to draw; by default all losses. Others are
+            "coverage", "margin", "triplets_active", "learning_rate", "seconds".
+        log_scale : bool, default=False
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default into a figure of its own.
+
+        Returns
+        -------
+        display : HistoryDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no epoch, or `entries` are not in any.
+        """
+        if not len(history):
+            raise ValueError("The history is empty: no epoch was run. Fit with epochs > 0.")
+        known = list(
+            dict.fromkeys(name for row in history for name in row if _is_number(row, name))
+        )
+        if entries is None:
+            entries = [name for name in known if name.startswith("loss")]
+        unknown = [name for name in entries if name not in known]
+        if unknown or not entries:
+            raise ValueError(
+                f"entries has {unknown}, which no epoch noted; expected some of {known}."
+            )
+        values = {
+            name: np.array([row.get(name, np.nan) for row in history], dtype=np.float64)
+            for name in entries
+        }
+        stages = [str(row.get("stage", "")) for row in history]
+        return cls(values, stages).plot(log_scale=log_scale, ax=ax)
+
+    def plot(self, *, log_scale: bool = False, ax: Axes | None = None) -> HistoryDisplay:
+        """Draw the lines.
+
+        Parameters
+        ----------
+        log_scale : bool, default=False
+        ax : matplotlib.axes.Axes, optional
+
+        Returns
+        -------
+        display : HistoryDisplay
+            Itself.
+        """
+        if ax is None:
+            ax = new_figure(6.4, 3.9).subplots()
+        epochs = np.arange(1, len(self.stages) + 1)
+        colours = distinct_colours(len(self.values))
+        few = len(epochs) <= 20
+        for number, (name, values) in enumerate(self.values.items()):
+            noted = np.isfinite(values)
+            ax.plot(
+                epochs[noted], values[noted], label=name.replace("_", " "),
+                color=colours[number], linewidth=1.6, markersize=4.5,
+                marker=MARKERS[number % len(MARKERS)] if few or noted.sum() == 1 else None,
+            )  # fmt: skip
+        if log_scale:
+            ax.set_yscale("log")
+        ax.set_xlim(0.5, len(epochs) + 0.5)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        plain_axes(ax, grid="both")
+        self._mark_stages(ax)
+        ax.set_xlabel("epoch, all stages", color=QUIET, fontsize=9)
+        ax.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, labelcolor=INK
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _mark_stages(self, ax: Axes) -> None:
+        starts = [n for n, stage in enumerate(self.stages) if n == 0 or stage != self.stages[n - 1]]
+        for start in starts:
+            if start:
+                ax.axvline(start + 0.5, color=LINE, linewidth=1.6)
+            ax.annotate(
+                self.stages[start], (start + 0.5, 1), xycoords=("data", "axes fraction"),
+                xytext=(4, 4), textcoords="offset points", color=QUIET, fontsize=9,
+            )  # fmt: skip
+
+
+def _is_number(row: Mapping[str, Any], name: str) -> bool:
+    return isinstance(row[name], (int, float, np.number)) and name not in ("epoch", "stage")
