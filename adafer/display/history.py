@@ -152,22 +152,30 @@ class HistoryDisplay:
         display : HistoryDisplay
             Itself.
         """
+        from matplotlib.ticker import MaxNLocator
+
         if ax is None:
             ax = new_figure(6.4, 3.9).subplots()
         epochs = np.arange(1, len(self.stages) + 1)
         colours = distinct_colours(len(self.values))
-        few = len(epochs) <= 20
+        few = len(epochs) <= 20 or min(map(len, self._stage_rows())) == 1
         for number, (name, values) in enumerate(self.values.items()):
-            noted = np.isfinite(values)
-            ax.plot(
-                epochs[noted], values[noted], label=name.replace("_", " "),
-                color=colours[number], linewidth=1.6, markersize=4.5,
-                marker=MARKERS[number % len(MARKERS)] if few or noted.sum() == 1 else None,
-            )  # fmt: skip
+            look: dict[str, Any] = {
+                "color": colours[number],
+                "marker": MARKERS[number % len(MARKERS)] if few else None,
+            }
+            # what a term weighs may change from stage to stage: no line joins them
+            label = name.replace("_", " ")
+            for stage in self._stage_rows():
+                rows = stage[np.isfinite(values[stage])]
+                if len(rows):
+                    ax.plot(epochs[rows], values[rows], label=label, linewidth=1.6,
+                            markersize=4.5, **look)  # fmt: skip
+                    label = "_"
         if log_scale:
             ax.set_yscale("log")
         ax.set_xlim(0.5, len(epochs) + 0.5)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         plain_axes(ax, grid="both")
         self._mark_stages(ax)
         ax.set_xlabel("epoch, all stages", color=QUIET, fontsize=9)
@@ -177,9 +185,15 @@ class HistoryDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
+    def _stage_rows(self) -> list[NDArray]:
+        """Rows of each run of epochs of the same stage."""
+        names = np.asarray(self.stages)
+        starts = np.flatnonzero(names[1:] != names[:-1]) + 1
+        return np.split(np.arange(len(names)), starts)
+
     def _mark_stages(self, ax: Axes) -> None:
-        starts = [n for n, stage in enumerate(self.stages) if n == 0 or stage != self.stages[n - 1]]
-        for start in starts:
+        for rows in self._stage_rows():
+            start = rows[0]
             if start:
                 ax.axvline(start + 0.5, color=LINE, linewidth=1.6)
             ax.annotate(
