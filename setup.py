@@ -41,6 +41,7 @@ setup(
         "adafer.aus": ["models/*"],
         "adafer.datasets": ["data/*/*"],
         "adafer.datasets.render": ["assets/*"],
+        "adafer.pages": ["assets/*"],
     },
     install_requires=[
         "numpy>=1.26",

@@ -14,6 +14,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from ._fit_summary import summarise_fit
 from ._inherited import complete
 from ._portable import move_to_this_machine, warn_of_versions
 from ._sklearn import fit_context
@@ -49,6 +50,9 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         their AUs; kept in saved models.
     n_features_in_ : int
         Only after a fit on 2-D input.
+    fit_summary_ : dict
+        Counts of what `fit` was given and of the labels that the target got;
+        see `adafer._fit_summary.summarise_fit`. It is saved with the model.
     """
 
     # Saves users set_fit_request: the target goes wherever X goes.
@@ -167,6 +171,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             labels = labels[source.kept]
             self._check_class_counts(classes, labels)
         self._fit(source, labels, target, classes, prepared)
+        self.fit_summary_ = summarise_fit(self, source, labels, target, classes)
         # beside what was learnt, so that a fit that fails leaves them together as they were
         self.classes_ = classes
         if "au_names_" in fitted and hasattr(self, "au_extractor_"):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .aus.scores import row_blocks
 
-__all__ = ["SCHEMES", "AnnotationBuilder", "TargetAnnotation", "one_hot"]
+__all__ = ["SCHEMES", "AnnotationBuilder", "TargetAnnotation", "match_count_bins", "one_hot"]
 
 SCHEMES = ("s-hard", "t-hard", "t-soft")
 
@@ -320,3 +320,22 @@ def one_hot(index: NDArray, n_classes: int) -> NDArray:
     known = index >= 0
     encoded[known, index[known]] = 1.0
     return encoded
+
+
+def match_count_bins(match_counts: NDArray) -> tuple[NDArray, list[str]]:
+    """Bins for a histogram of match counts: 0, 1, 2 to 3, 4 to 7, 8 to 15, ...
+
+    Parameters
+    ----------
+    match_counts : ndarray of int of shape (n_targets,)
+
+    Returns
+    -------
+    edges : ndarray of int of shape (n_bins + 1,)
+        The last lies beyond the largest count.
+    names : list of str of length n_bins
+    """
+    n_bins = int(match_counts.max(initial=0)).bit_length() + 1
+    edges = np.array([0, *(2**power for power in range(n_bins))])
+    lows = edges[1:-1].tolist()
+    return edges, ["0", *("1" if low == 1 else f"{low} to {2 * low - 1}" for low in lows)]

@@ -59,11 +59,12 @@ _CLASSIFIERS = {
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = (
     "coverage_",
-    "margin_",
-    "n_skipped_anchors_",
-    "n_iter_",
-    "opinion_accuracies_",
     "data_summary_",
+    "fit_summary_",
+    "margin_",
+    "n_iter_",
+    "n_skipped_anchors_",
+    "opinion_accuracies_",
 )
 # a model that is used elsewhere must not write there
 _OF_THIS_MACHINE = ("cache", "store")
@@ -144,8 +145,9 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
     limits and responsible use. A `random_state` that is no number,
     and an annotator or extractor of a class unknown to adafer, are left out.
     The data of the fit (pictures, their names, AU scores, target labels) are not
-    stored. A card that was changed by hand is not replaced. Of several processes
-    that torchrun started only the first one writes.
+    stored, only counts of them, ``fit_summary_``. A card that was changed by hand
+    is not replaced. Of several processes that torchrun started only the first one
+    writes.
 
     Parameters
     ----------

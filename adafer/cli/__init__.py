@@ -4,6 +4,7 @@ Each group of commands has a module of its own; a new command is added to the
 list below, in the order in which ``adafer --help`` shows them.
 """
 
+from ..pages.command import report
 from ..study.command import compare, study
 from .files import download_weights, export, info
 from .fitting import demo, fit
@@ -20,6 +21,7 @@ app.command()(aus)
 app.command()(export)
 app.command()(study)
 app.command()(compare)
+app.command()(report)
 app.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["draw_rows", "labelled_rows", "last_step", "take_rows"]
+__all__ = ["draw_rows", "labelled_rows", "last_step", "one_of_each", "take_rows"]
 
 
 def draw_rows(
@@ -38,6 +38,28 @@ def draw_rows(
     if subsample is None or subsample >= n:
         return np.arange(n)
     return np.sort(check_random_state(random_state).permutation(n)[:subsample])
+
+
+def one_of_each(labels: NDArray | None, n: int, most: int) -> NDArray:
+    """Draw rows at random, always the same ones; at first one of each class.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,) or None
+        None where classes are unknown.
+    n : int
+    most : int
+        Rows to draw at most.
+
+    Returns
+    -------
+    rows : ndarray of int64 of shape (min(n, most),)
+    """
+    order = np.random.default_rng(0).permutation(n)
+    if labels is not None:
+        firsts = [order[labels[order] == name][0] for name in np.unique(labels)]
+        order = np.array(firsts + [row for row in order if row not in set(firsts)])
+    return order[:most]
 
 
 def take_rows(X: Any, rows: NDArray) -> Any:

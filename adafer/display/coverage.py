@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
-from ..inheritance import TargetAnnotation
+from ..inheritance import TargetAnnotation, match_count_bins
 from ..target import unwrap_target
 from ._panels import panel_axes, plain_axes
 from ._samples import labelled_rows, last_step, take_rows
@@ -208,7 +208,7 @@ class CoverageDisplay:
         display : CoverageDisplay
             Itself.
         """
-        edges, bins = _doubling_bins(self.annotation.match_counts)
+        edges, bins = match_count_bins(self.annotation.match_counts)
         n_rows = max(len(self.labels) + 1, len(bins))
         axes = panel_axes(ax, 2, width=4.8, height=0.3 * n_rows + 1.3, width_ratios=(1.25, 1))
         self._draw_shares(axes[0])
@@ -256,11 +256,3 @@ class CoverageDisplay:
         ax.set_ylabel("source faces with the same AUs", color=QUIET, fontsize=9)
         ax.set_xlabel("number of target faces", color=QUIET, fontsize=9)
         plain_axes(ax, grid="x")
-
-
-def _doubling_bins(match_counts: NDArray) -> tuple[NDArray, list[str]]:
-    """Edges 0, 1, 2, 4, 8, ... beyond the largest count, and what to call the bins."""
-    n_bins = int(match_counts.max(initial=0)).bit_length() + 1
-    edges = np.array([0, *(2**power for power in range(n_bins))])
-    lows = edges[1:-1].tolist()
-    return edges, ["0", *("1" if low == 1 else f"{low} to {2 * low - 1}" for low in lows)]

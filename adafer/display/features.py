@@ -19,7 +19,7 @@ from ._style import INK, LINE, QUIET
 if TYPE_CHECKING:
     from ._panels import Panels
 
-__all__ = ["FeaturesDisplay"]
+__all__ = ["FeaturesDisplay", "embed"]
 
 
 class FeaturesDisplay:
@@ -331,11 +331,34 @@ def _embed_all(
         stacked[name] = (both, len(source))
     embeddings = {}
     for name, (both, n_source) in stacked.items():
-        tsne = TSNE(
-            init="pca",
-            perplexity=min(perplexity, (len(both) - 1) / 3),
-            random_state=random_state,
-        )
-        places = tsne.fit_transform(both)
+        places = embed(both, perplexity=perplexity, random_state=random_state)
         embeddings[name] = (places[:n_source], places[n_source:])
     return embeddings
+
+
+def embed(
+    features: NDArray,
+    *,
+    perplexity: float = 30.0,
+    random_state: int | np.random.RandomState | None = 0,
+) -> NDArray:
+    """Place samples in the plane by t-SNE.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features)
+        At least 4 samples of 2 features, not all equal.
+    perplexity : float, default=30.0
+        At most a third of the samples.
+    random_state : int, RandomState instance or None, default=0
+
+    Returns
+    -------
+    places : ndarray of float32 of shape (n, 2)
+    """
+    tsne = TSNE(
+        init="pca",
+        perplexity=min(perplexity, (len(features) - 1) / 3),
+        random_state=random_state,
+    )
+    return tsne.fit_transform(features.astype(np.float64))

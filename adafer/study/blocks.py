@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Block", "Heading", "Paragraph", "Picture", "Table", "to_html", "to_markdown"]
+__all__ = [
+    "Block",
+    "Drawing",
+    "Heading",
+    "Paragraph",
+    "Picture",
+    "Table",
+    "to_html",
+    "to_markdown",
+]
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2430; max-width: 76rem; margin: 2rem auto;
-  padding: 0 1.2rem; }
-h1, h2, h3 { line-height: 1.25; margin: 2rem 0 .6rem; }
-div { overflow-x: auto; }
+:root { color-scheme: light dark; --ink: #1d2430; --quiet: #596270; --line: #d9dde3;
+  --paper: #fff; --bar: #2f6fb2; --grey: #9aa3b0; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --quiet: #a3adba; --line: #3a4250;
+  --paper: #14181f; --bar: #6fa8e0; --grey: #727c8a; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 76rem; margin: 2rem auto; padding: 0 1.2rem; }
+h1, h2, h3 { line-height: 1.25; margin: 2rem 0 .6rem; overflow-wrap: anywhere; }
+p { max-width: 50rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #d9dde3;
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; height: auto; }
+.words :is(th, td) { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.words :is(th, td):first-child { white-space: nowrap; }
 figure { margin: 1.4rem 0; }
-figcaption { color: #6b7480; }
+img { display: block; max-width: max(100%, 44rem); height: auto; background: #fff;
+  border-radius: 6px; }
+figcaption { color: var(--quiet); max-width: 50rem; margin-top: .5rem; }
 """
 
 
@@ -42,10 +62,11 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts."""
+    """A table of texts, numbers most often; `words` may be long and break into lines."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,8 +77,23 @@ class Picture:
     title: str
     png: bytes
 
+    @classmethod
+    def of(cls, figure: Any, title: str, *, name: str = "") -> Picture:
+        """Take a figure of matplotlib."""
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=110)
+        return cls(name, title, stream.getvalue())
 
-Block = Heading | Paragraph | Table | Picture
+
+@dataclass(frozen=True)
+class Drawing:
+    """Markup of a picture, most often SVG; names in it are escaped already."""
+
+    title: str
+    markup: str
+
+
+Block = Heading | Paragraph | Table | Picture | Drawing
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
@@ -83,10 +119,11 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     | a\|b |
     <BLANKLINE>
     """
-    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+    kept = [block for block in blocks if not isinstance(block, Drawing)]
+    return "\n\n".join(_markdown(block) for block in kept) + "\n"
 
 
-def _markdown(block: Block) -> str:
+def _markdown(block: Heading | Paragraph | Table | Picture) -> str:
     if isinstance(block, Heading):
         return "#" * block.level + " " + _plain(block.text)
     if isinstance(block, Paragraph):
@@ -105,25 +142,35 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\|\[\]`*])", r"\\\1", escaped)
 
 
-def to_html(title: str, blocks: Sequence[Block]) -> str:
+def to_html(title: str, blocks: Sequence[Block], *, style: str = "", script: str = "") -> str:
     """Write blocks as one page that needs no other file.
 
     Parameters
     ----------
     title : str
-    blocks : sequence of Heading, Paragraph, Table or Picture
+    blocks : sequence of Heading, Paragraph, Table, Picture or Drawing
+    style : str, default=""
+        More rules for drawings.
+    script : str, default=""
+        The only script that the page lets run.
 
     Returns
     -------
     page : str
-        Names in it are escaped, and there are no scripts.
+        Names in it are escaped. Its policy forbids the browser to fetch anything.
     """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    runs = f" script-src 'sha256-{digest}';" if script else ""
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{runs}"
     body = "\n".join(_html(block) for block in blocks)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
     )
 
 
@@ -135,12 +182,17 @@ def _html(block: Block) -> str:
     if isinstance(block, Picture):
         title, data = html.escape(block.title), base64.b64encode(block.png).decode()
         return (
-            f'<figure><img src="data:image/png;base64,{data}" alt="{title}">'
-            f"<figcaption>{title}</figcaption></figure>"
+            f'<figure><div class="wide" tabindex="0"><img src="data:image/png;base64,{data}" '
+            f'alt="{title}"></div><figcaption>{title}</figcaption></figure>'
         )
-    header = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.header)
+    if isinstance(block, Drawing):
+        title = html.escape(block.title)
+        return f"<figure>{block.markup}<figcaption>{title}</figcaption></figure>"
+    header = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in block.header)
     rows = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in block.rows
     )
-    return f"<div><table>\n<tr>{header}</tr>\n{rows}\n</table></div>"
+    kind = "wide words" if block.words else "wide"
+    # can be scrolled by keys
+    return f'<div class="{kind}" tabindex="0"><table>\n<tr>{header}</tr>\n{rows}\n</table></div>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from ..display import (
     ParameterCurveDisplay,
     PseudoLabelsDisplay,
 )
+from ..display._samples import one_of_each
 from .blocks import Picture
 from .plan import FigurePlan
 from .results import MEAN, Results
@@ -59,7 +59,7 @@ def draw_figures(results: Results, *, tell: Callable[[str], None] = print) -> li
             continue
         if drawn is not None:
             name = f"{plan.name}-{len(pictures) + 1}-{figure.kind}.png"
-            pictures.append(Picture(name, what, _png(drawn.figure_)))
+            pictures.append(Picture.of(drawn.figure_, what, name=name))
     return pictures
 
 
@@ -71,12 +71,6 @@ def _single(results: Results) -> Iterator[tuple[FigurePlan, _Pair]]:
         for pair in _pairs(results, figure):
             for methods in parts:
                 yield replace(figure, methods=methods), pair
-
-
-def _png(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return stream.getvalue()
 
 
 def _pairs(results: Results, figure: FigurePlan) -> list[_Pair]:
@@ -231,7 +225,7 @@ def _pseudo_labels(results: Results, figure: FigurePlan, pair: _Pair) -> Any:
     if labels is None or (isinstance(data.X, np.ndarray) and data.X.ndim == 2):
         return None
     truth = None if data.truth is None else data.truth[target.rows]
-    shown = _one_of_each(truth, len(target))
+    shown = one_of_each(truth, len(target), 8)
     return PseudoLabelsDisplay.from_predictions(
         [data.X[row] for row in target.rows[shown]],
         # single precision on disk: rows sum to 1 again
@@ -246,15 +240,6 @@ def _normalised(shares: NDArray) -> NDArray:
     shares = shares.astype(np.float64)
     sums = shares.sum(axis=1, keepdims=True)
     return np.divide(shares, sums, out=np.zeros_like(shares), where=sums > 0)
-
-
-def _one_of_each(truth: NDArray | None, n: int, most: int = 8) -> NDArray:
-    """Draw faces at random, of each class one if classes are known."""
-    order = np.random.default_rng(0).permutation(n)
-    if truth is not None:
-        firsts = [order[truth[order] == name][0] for name in np.unique(truth)]
-        order = np.array(firsts + [row for row in order if row not in set(firsts)])
-    return order[:most]
 
 
 def _coverage(results: Results, figure: FigurePlan, pair: _Pair) -> Any:
