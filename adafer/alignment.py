@@ -382,13 +382,11 @@ class FaceAligner(TransformerMixin, BaseEstimator):
         rows: list[Picture] = []
         confidence: list[float] = []
         skipped: list[SkippedFace] = []
-        goals = (FIVE_POINTS + self.margin) / (1 + 2 * self.margin) * self.size
         for index, image in self._pictures(faces):
             found = [] if self.aligned else self._find(image)
             if found:
                 face = self._look_again(image, found[0])
-                matrix = similarity_transform(face.points, goals)
-                rows.append(_warp(image, matrix, self.size, self.size))
+                rows.append(self.cut_out(image, face))
                 confidence.append(face.confidence)
             elif self.aligned or self.on_missing == "whole":
                 rows.append(resize_faces([image], self.size)[0])
@@ -430,6 +428,21 @@ class FaceAligner(TransformerMixin, BaseEstimator):
         for index, image in self._pictures(faces):
             detections[index] = [self._look_again(image, face) for face in self._find(image)]
         return detections
+
+    def cut_out(self, image: Picture, face: FaceDetection) -> Picture:
+        """Align one face that `detect` found, whichever of the picture's it is.
+
+        Parameters
+        ----------
+        image : ndarray of uint8 of shape (H, W, 3)
+        face : FaceDetection
+
+        Returns
+        -------
+        aligned : ndarray of uint8 of shape (size, size, 3)
+        """
+        goals = (FIVE_POINTS + self.margin) / (1 + 2 * self.margin) * self.size
+        return _warp(image, similarity_transform(face.points, goals), self.size, self.size)
 
     def _pictures(self, faces: Faces) -> Iterator[tuple[int, Picture]]:
         for indices, images in faces.chunks(on_error=self.on_error):  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ __all__ = [
     "Faces",
     "SkippedFace",
     "check_faces",
+    "decode_face",
     "read_face",
     "read_faces",
     "resize_faces",
@@ -404,6 +406,43 @@ def read_face(path: str | PathLike[str]) -> Picture:
         return _read_picture(os.fspath(path))
 
 
+def decode_face(
+    content: bytes, *, name: str = "The picture", max_pixels: int | None = None
+) -> Picture:
+    """Read one picture from the bytes of a file, as `read_face` does.
+
+    Nothing is written to disk.
+
+    Parameters
+    ----------
+    content : bytes
+        BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF or WebP.
+    name : str, default="The picture"
+        How errors call it.
+    max_pixels : int, optional
+        Refuse larger pictures before they are decoded; by default only those
+        beyond ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Returns
+    -------
+    image : ndarray of uint8 of shape (H, W, 3)
+        RGB, not writable.
+
+    Raises
+    ------
+    FaceReadError
+        As `read_face`.
+
+    Examples
+    --------
+    >>> from adafer.faces import decode_face
+    >>> decode_face(b"P6 2 1 255 " + bytes(6)).shape
+    (1, 2, 3)
+    """
+    with _strict_pillow():
+        return _read_picture(io.BytesIO(content), name, max_pixels)
+
+
 @contextlib.contextmanager
 def _strict_pillow() -> Iterator[None]:
     with warnings.catch_warnings():
@@ -414,27 +453,38 @@ def _strict_pillow() -> Iterator[None]:
         yield
 
 
-def _read_picture(path: str) -> Picture:
+def _read_picture(
+    file: str | io.BytesIO, name: str | None = None, max_pixels: int | None = None
+) -> Picture:
+    name = repr(file) if name is None else name
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
+            _check_size(image, max_pixels)
             image.load()
             return _decode(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise FaceReadError(
-            f"{path!r} cannot be read: {error} Make the picture smaller, or raise "
+            f"{name} cannot be read: {error} Make the picture smaller, or raise "
             "PIL.Image.MAX_IMAGE_PIXELS if you trust it."
         ) from error
     except UnidentifiedImageError as error:
         raise FaceReadError(
-            f"{path!r} cannot be read: it is none of {', '.join(_FORMATS)}. Convert it, or leave "
+            f"{name} cannot be read: it is none of {', '.join(_FORMATS)}. Convert it, or leave "
             'it out with on_error="skip".'
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, ArithmeticError) as error:
         # What Pillow's decoders raise on damaged files.
         raise FaceReadError(
-            f"{path!r} cannot be read: {error or type(error).__name__}. Replace the file, or "
+            f"{name} cannot be read: {error or type(error).__name__}. Replace the file, or "
             'leave it out with on_error="skip".'
         ) from error
+
+
+def _check_size(image: Image.Image, max_pixels: int | None) -> None:
+    if max_pixels is not None and image.width * image.height > max_pixels:
+        raise Image.DecompressionBombError(
+            f"it has {image.width} x {image.height} pixels, more than the {max_pixels} allowed."
+        )
 
 
 def _decode(image: Image.Image) -> Picture:

@@ -4,7 +4,7 @@ Each group of commands has a module of its own; a new command is added to the
 list below, in the order in which ``adafer --help`` shows them.
 """
 
-from ..pages.command import report
+from ..pages.command import report, serve
 from ..study.command import compare, study
 from .files import download_weights, export, info
 from .fitting import demo, fit
@@ -22,6 +22,7 @@ app.command()(export)
 app.command()(study)
 app.command()(compare)
 app.command()(report)
+app.command()(serve)
 app.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._folders import AUTable, each_chunk, labelled_pictures, unlabelled_pictures
+from ..aus.scores import has_scores
 from ..datasets import canonical_label
 from ..faces import OnError, check_faces
 from .pictures import data_address
@@ -107,9 +108,27 @@ def extractor_of(classifier: Any, n_jobs: int | None = None) -> Any:
 def predict_with_aus(
     classifier: Any, images: list[NDArray[np.uint8]], scores: NDArray, au_names: list[str]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Features and probabilities, with AU scores that were computed before."""
+    """Ask a classifier, with AU scores computed before where it takes any.
+
+    Parameters
+    ----------
+    classifier : DomainClassifier
+    images : list of n ndarrays of uint8 of shape (H, W, 3)
+    scores : ndarray of shape (n, n_aus)
+    au_names : list of str
+
+    Returns
+    -------
+    features, probabilities : ndarray of shape (n, n_features), (n, n_classes)
+
+    Raises
+    ------
+    ValueError
+        If it takes AUs but other ones, or their names are unknown.
+    """
     au = None
-    if classifier._au_use == "always" and not np.isnan(scores).all():
+    named = classifier._au_use == "always" and classifier.au_names_ is not None
+    if named and has_scores(scores).any():
         au = AUTable(scores.astype(np.float64), au_names)
     return classifier._infer(images, au)
 
