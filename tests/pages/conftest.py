@@ -56,7 +56,7 @@ def rendered():
         )
         return faces.images[rows], faces.clean_target[rows]
 
-    return some("studio", "train", 16), some("wild", "train", 12), some("wild", "test", 5)
+    return some("studio", "train", 8), some("wild", "train", 6), some("wild", "test", 5)
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def model(rendered, tmp_path_factory):
         image_size=32,
         source_epochs=1,
         epochs=2,
-        batch_size=16,
+        batch_size=8,
         au_extractor=AUExtractor(),
         random_state=0,
         device="cpu",
