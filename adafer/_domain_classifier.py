@@ -18,7 +18,6 @@ from ._fit_summary import summarise_fit
 from ._inherited import complete
 from ._portable import move_to_this_machine, warn_of_versions
 from ._sklearn import fit_context
-from ._summary import summarize
 from ._versions import versions
 from .aus import AUExtractor
 from .aus.scores import align_au_columns, check_au_scores
@@ -45,9 +44,6 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         Class names, sorted.
     skipped_ : dict of str -> list
         Unreadable pictures of "X" and "X_tgt", with ``on_error="skip"``.
-    data_summary_ : dict
-        How many samples of each domain and class were read, and what scored
-        their AUs; kept in saved models.
     n_features_in_ : int
         Only after a fit on 2-D input.
     fit_summary_ : dict
@@ -174,10 +170,8 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         self.fit_summary_ = summarise_fit(self, source, labels, target, classes)
         # beside what was learnt, so that a fit that fails leaves them together as they were
         self.classes_ = classes
-        if "au_names_" in fitted and hasattr(self, "au_extractor_"):
+        if fitted and hasattr(self, "au_extractor_"):
             del self.au_extractor_
-        counts = np.bincount(labels, minlength=len(classes))
-        fitted["data_summary_"]["source_counts"] = counts.tolist()
         for name, value in fitted.items():
             setattr(self, name, value)
         return self
@@ -257,12 +251,10 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.skipped_[name] = domain.skipped
             domains.append(domain)
         source, target = domains[0], domains[1] if len(domains) > 1 else None
-        summary = summarize(domains, [au_src is not None, au_tgt is not None], extractor)
-        fitted: dict[str, Any] = {"data_summary_": summary}
         if extractor is None:
-            return source, target, fitted
+            return source, target, {}
         assert source.au is not None
-        fitted["au_names_"] = source.au_names
+        fitted: dict[str, Any] = {"au_names_": source.au_names}
         if au_src is None:
             fitted["au_extractor_"] = extractor.fit_scores(source.au)
         if target is None:

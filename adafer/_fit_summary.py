@@ -41,7 +41,8 @@ def summarise_fit(
     summary : dict
         Numbers, texts and lists that JSON can hold. ``"source"`` and
         ``"target"`` (None without one) hold ``n``, ``n_unreadable``,
-        ``n_without_face`` (None where no AUs were scored), ``per_class`` (of the
+        ``n_without_face`` (None where no AUs were scored), ``scored_by`` ("given"
+        or the detector's identity, None without AUs), ``per_class`` (of the
         target: by the labels that it got, None where it got none; lists in the
         order of `classes`) and ``au_frequencies`` (share of the faces of each
         class that show each AU, None where unknown). ``"target"`` holds
@@ -92,6 +93,7 @@ def _domain(
         "n": len(domain.inputs),
         "n_unreadable": n_unreadable,
         "n_without_face": None if domain.au is None else int((~has_scores(domain.au)).sum()),
+        "scored_by": domain.scored_by,
         "per_class": None,
         "au_frequencies": None,
     }

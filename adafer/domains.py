@@ -34,6 +34,8 @@ class DomainInputs(NamedTuple):
         AU scores, NaN rows where no face was found.
     au_names : list of str or None
     skipped : list of SkippedFace
+    scored_by : str or None
+        What the AU scores are from: "given", or the detector's identity.
     """
 
     inputs: NDArray
@@ -41,6 +43,7 @@ class DomainInputs(NamedTuple):
     au: NDArray | None
     au_names: list[str] | None
     skipped: list[SkippedFace]
+    scored_by: str | None = None
 
 
 def is_features(X: Any) -> bool:
@@ -132,8 +135,9 @@ def read_domain(
         If AU scores do not fit, cannot be computed, or no picture can be read.
     """
     extractor = au if hasattr(au, "score_faces") else None
-    scores = au_names = None
+    scores = au_names = scored_by = None
     if au is not None and extractor is None:
+        scored_by = "given"
         scores, au_names = check_au_scores(au, name=au_name, n_samples=len(data))
     if not isinstance(data, Faces):
         if extractor is not None:
@@ -141,7 +145,7 @@ def read_domain(
                 f"AU scores cannot be computed from 2-D features: give {au_name}, one row per "
                 f"row of {name}."
             )
-        return DomainInputs(data, np.arange(len(data)), scores, au_names, [])
+        return DomainInputs(data, np.arange(len(data)), scores, au_names, [], scored_by)
 
     decoded = decode_faces(
         data,
@@ -153,7 +157,9 @@ def read_domain(
         name=name,
     )
     if extractor is not None:
-        scores, au_names = decoded.scores, list(extractor.detector_.au_names)
+        detector = extractor.detector_
+        scores, au_names = decoded.scores, list(detector.au_names)
+        scored_by = str(getattr(detector, "identity", None) or type(detector).__name__)
     elif scores is not None:
         scores = scores[decoded.kept]
-    return DomainInputs(decoded.faces, decoded.kept, scores, au_names, decoded.skipped)
+    return DomainInputs(decoded.faces, decoded.kept, scores, au_names, decoded.skipped, scored_by)

@@ -51,8 +51,8 @@ def make_card(description: Mapping[str, Any]) -> str:
 
 
 def _about(description: Mapping[str, Any], classes: list[str]) -> str:
-    summary = description["results"].get("data_summary_", {})
-    adapted = "target" in summary.get("n_read", {})
+    summary = description["results"].get("fit_summary_", {})
+    adapted = summary.get("target") is not None
     network, steps = description["network"], description["preprocessing"]
     faces = network["inputs"] == "faces"
     what = "a picture of a face" if faces else f"{network['n_features_in']} features of a face"
@@ -86,25 +86,30 @@ def _about(description: Mapping[str, Any], classes: list[str]) -> str:
 
 
 def _data(description: Mapping[str, Any], classes: list[str]) -> str:
-    summary = description["results"].get("data_summary_")
+    summary = description["results"].get("fit_summary_")
     if summary is None:
         return ""
-    read, unreadable = summary["n_read"], summary["n_unreadable"]
-    rows = [(name, count) for name, count in zip(classes, summary["source_counts"], strict=True)]
+    source, target = summary["source"], summary["target"]
+    rows = list(zip(classes, source["per_class"], strict=True))
     text = "## Data\n\n" + _table(("class", "source samples"), rows)
-    text += f"\n{read['source']} source samples in all"
-    text += f", {read['target']} unlabelled target samples." if "target" in read else "; no target."
-    left_out = {name: n for name, n in unreadable.items() if n}
+    text += f"\n{source['n']} source samples in all"
+    text += "; no target." if target is None else f", {target['n']} unlabelled target samples."
+    left_out = {name: found["n_unreadable"] for name, found in _domains(summary).items()}
+    left_out = {name: n for name, n in left_out.items() if n}
     if left_out:
         counts = " and ".join(f"{n} of the {name}" for name, n in left_out.items())
         text += f" Left out because they could not be read: {counts}."
     return text + "\n"
 
 
+def _domains(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {name: found for name in ("source", "target") if (found := summary.get(name))}
+
+
 def _action_units(description: Mapping[str, Any]) -> str:
     units, results = description["action_units"], description["results"]
-    summary = results.get("data_summary_", {})
-    scorers = {name: found for name, found in summary.get("au_scores", {}).items() if found}
+    domains = _domains(results.get("fit_summary_", {}))
+    scorers = {name: found["scored_by"] for name, found in domains.items() if found["scored_by"]}
     if not units["used"]:
         return "## Action units\n\nNone were used.\n"
     lines = ["## Action units\n"]

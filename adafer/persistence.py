@@ -59,7 +59,6 @@ _CLASSIFIERS = {
 _PARTS: dict[str, Any] = {"AUGuidedAnnotator": AUGuidedAnnotator, "AUExtractor": AUExtractor}
 _RESULTS = (
     "coverage_",
-    "data_summary_",
     "fit_summary_",
     "margin_",
     "n_iter_",
@@ -312,7 +311,7 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
         attributes it has `classes_`, `network_`, `history_`, `n_iter_`,
         `n_features_in_` or `image_shape_`, and after a fit with target data
         `coverage_`, `margin_`, `n_skipped_anchors_`, `opinion_accuracies_`,
-        `data_summary_`, `au_names_` and `au_thresholds_`.
+        `fit_summary_`, `au_names_` and `au_thresholds_`.
 
     Warns
     -----
