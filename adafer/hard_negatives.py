@@ -8,15 +8,19 @@ made:
    if they are hard, which is uniform over the hard candidates. Some rounds of it
    settle almost all anchors, in time linear in their number.
 2. The few that are left have few hard candidates, or none. All their candidates
-   are looked at. Where that takes more than `EXACT_PAIRS` similarities, they are
+   are looked at. Where that takes more than `DRAWN_PAIRS` similarities, they are
    compared with at least a thousand samples drawn at random first; a hard one
    among these is uniform still.
 3. Where all candidates of those that are left then would be more than
-   `EXACT_PAIRS` and 4096 similarities for each face of the domain, each anchor is
-   compared with its `CANDIDATES` most similar samples, found as in near matching:
-   one of the hard among these is drawn uniformly, else it is the most similar.
-   These anchors have one hard candidate in some hundreds at most; their draw
-   alone is not uniform over all of them.
+   `EXACT_PAIRS` and 4096 similarities for each face of the domain, and the other
+   domain has more than `adafer.neighbors.EXACT_UP_TO` faces, each anchor is
+   compared with its `CANDIDATES` most similar samples, found as in near matching
+   (or, if all of these have its own code, with 16,384 others): one of the hard
+   among these is drawn uniformly, else it is the most similar. These anchors have
+   one hard candidate in some hundreds at most; their draw alone is not uniform
+   over all of them.
+
+Anchors that are found to have no hard candidate are remembered for later epochs.
 """
 
 from __future__ import annotations
@@ -27,12 +31,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from . import neighbors
 from .aus.scores import row_blocks
 from .matching import distinct_keys, score_keys
-from .neighbors import NeighborIndex, neighbor_blocks
 
-__all__ = ["CANDIDATES", "EXACT_PAIRS", "CodedDomain", "HardNegatives"]
+__all__ = ["CANDIDATES", "DRAWN_PAIRS", "EXACT_PAIRS", "CodedDomain", "HardNegatives"]
 
+DRAWN_PAIRS = 1 << 24
 EXACT_PAIRS = 1 << 28
 CANDIDATES = 128
 
@@ -43,7 +48,9 @@ _BLOCK = 1 << 21  # similarities kept at a time
 _ROWS = 256  # anchors compared with the same faces
 _LEAST_DRAWN = 1024
 _PAIRS_PER_FACE = 4096
+_CROWDED_DRAWN = 1 << 14
 _NEVER = -2.0  # below any cosine
+_LARGEST = np.nextafter(1.0, 0.0)
 
 
 class CodedDomain:
@@ -94,9 +101,9 @@ class CodedDomain:
             self.units[block] = np.divide(part, norm, out=np.zeros_like(part), where=norm > 0)
 
     @cached_property
-    def index(self) -> NeighborIndex:
+    def index(self) -> neighbors.NeighborIndex:
         """Most similar faces by the cosine."""
-        return NeighborIndex(self.units, CANDIDATES, similarity="product", on_gpu=False)
+        return neighbors.NeighborIndex(self.units, CANDIDATES, similarity="product", on_gpu=False)
 
     def __getstate__(self) -> dict:
         """Leave out the index, which is made again."""
@@ -115,9 +122,9 @@ class HardNegatives:
     """
 
     def __init__(self, near: CodedDomain, far: CodedDomain, tau_n: float):
+        self.tau_n = tau_n
         self._near = near
         self._far = far
-        self._tau_n = tau_n
         self._limit = tau_n if tau_n > 0 else _NEVER
 
     def draw(
@@ -168,8 +175,8 @@ class HardNegatives:
             place += np.where(place >= own_start[open_], own_count[open_], 0)
             proposal = far.members[place]
             accepted = proposal != positive[open_]
-            if self._tau_n > 0:
-                accepted &= self._similarity(anchors[open_], proposal) > self._tau_n
+            if self.tau_n > 0:
+                accepted &= self._similarity(anchors[open_], proposal) > self.tau_n
             negative[open_[accepted]] = proposal[accepted]
             open_ = open_[~accepted]
         return negative, open_
@@ -186,44 +193,61 @@ class HardNegatives:
     ) -> NDArray:
         """Settle the anchors that rejection left."""
         n_near, n_far = len(self._near.rows), len(self._far.rows)
-        asked = _Asked(anchors, group, positive)
-        if len(anchors) * n_far > EXACT_PAIRS:
-            n_drawn = max(_LEAST_DRAWN, EXACT_PAIRS // len(anchors))
+        asked = _Asked(anchors, group, positive, rng.random(len(anchors)))
+        if len(anchors) * n_far > DRAWN_PAIRS:
+            n_drawn = max(_LEAST_DRAWN, DRAWN_PAIRS // len(anchors))
             for rows in row_blocks(len(anchors), _ROWS):
-                self._compare(asked, asked.rows[rows], rng.integers(n_far, size=n_drawn), rng)
-        rest = asked.rows[asked.n_hard == 0]
+                self._compare(asked, asked.rows[rows], rng.integers(n_far, size=n_drawn))
+        # from here on no more random numbers, so that what is remembered changes no draw
+        soft = self._soft[anchors]
+        known = (soft >= 0) & (asked.n_hard == 0)
+        asked.chosen[known] = soft[known]
+        rest = asked.rows[~known & (asked.n_hard == 0)]
         # linear in the anchors of the domain, however many are left of them
-        if len(rest) * n_far > EXACT_PAIRS + _PAIRS_PER_FACE * n_near:
-            self._ask_similar(asked, rest, rng)
+        n_left = int(np.count_nonzero(asked.n_hard == 0))  # remembered or not: every draw alike
+        many = n_left * n_far > EXACT_PAIRS + _PAIRS_PER_FACE * n_near
+        if many and n_far > neighbors.EXACT_UP_TO:
+            self._ask_similar(asked, rest)
         else:
-            everybody = np.arange(n_far)
             for rows in row_blocks(len(rest), _ROWS):
-                self._compare(asked, rest[rows], everybody, rng)
+                self._compare(asked, rest[rows], np.arange(n_far))
+        # where the positive has another code, what is left for the negative depends on it
+        settled = rest[(asked.n_hard[rest] == 0) & (group[rest] >= 0)]
+        self._soft[anchors[settled]] = asked.chosen[settled]
         return asked.chosen
 
-    def _compare(
-        self, asked: _Asked, part: NDArray, faces: NDArray, rng: np.random.Generator
-    ) -> None:
+    @cached_property
+    def _soft(self) -> NDArray:
+        """Negatives of anchors that were found to have no hard one, else -1."""
+        return np.full(len(self._near.rows), -1, dtype=np.int32)
+
+    def _compare(self, asked: _Asked, part: NDArray, faces: NDArray) -> None:
         """Compare some anchors with the same faces, some at a time."""
         anchors = self._near.units[asked.anchors[part]]
         for columns in row_blocks(len(faces), _BLOCK // len(part)):
             similarity = anchors @ self._far.units[faces[columns]].T
-            self._choose(asked, part, similarity, faces[None, columns], rng)
+            self._choose(asked, part, similarity, faces[None, columns])
 
-    def _ask_similar(self, asked: _Asked, rest: NDArray, rng: np.random.Generator) -> None:
+    def _ask_similar(self, asked: _Asked, rest: NDArray) -> None:
         """Choose among each anchor's most similar faces."""
         far, units = self._far, self._near.units[asked.anchors[rest]]
-        crowded = []
-        for rows in neighbor_blocks(len(rest), far.index.n_neighbors):
+        asked.similarity[rest] = _NEVER
+        asked.chosen[rest] = -1
+        for rows in neighbors.neighbor_blocks(len(rest), far.index.n_neighbors):
             similarity, candidates = far.index.search(units[rows])
-            none_allowed = self._choose(asked, rest[rows], similarity, candidates, rng)
-            crowded.append(rows.start + np.flatnonzero(none_allowed))
-        # those whose most similar faces all have their own code, code by code
-        for code, rows in _by_value(np.concatenate(crowded), asked.group[rest]):
-            if code >= 0:
-                own = far.members[far.starts[code] : far.starts[code] + far.counts[code]]
-                similarity, candidates = far.index.search(units[rows], without=own)
-                self._choose(asked, rest[rows], similarity, candidates, rng)
+            self._choose(asked, rest[rows], similarity, candidates)
+        # those whose most similar faces all have their own code
+        crowded = rest[asked.chosen[rest] < 0]
+        drawn = np.random.default_rng(0).integers(len(far.rows), size=_CROWDED_DRAWN)
+        for rows in row_blocks(len(crowded), _ROWS):
+            self._compare(asked, crowded[rows], drawn)
+        # a code that hides all others even there is that of almost all faces: one at most
+        crowded = crowded[asked.chosen[crowded] < 0]
+        for code in np.unique(asked.group[crowded]):
+            same = crowded[asked.group[crowded] == code]
+            others = np.flatnonzero(far.group != code)
+            for rows in row_blocks(len(same), _ROWS):
+                self._compare(asked, same[rows], others)
 
     def _choose(
         self,
@@ -231,8 +255,7 @@ class HardNegatives:
         part: NDArray,
         similarity: NDArray,
         candidates: NDArray,
-        rng: np.random.Generator,
-    ) -> NDArray:
+    ) -> None:
         """Draw among all hard candidates so far, else keep the most similar so far.
 
         Parameters
@@ -245,11 +268,6 @@ class HardNegatives:
             Overwritten.
         candidates : ndarray of int of shape (1 or n_anchors, n_candidates)
             Faces, -1 for none.
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        none_allowed : ndarray of bool of shape (n_anchors,)
         """
         n_anchors, n_candidates = similarity.shape
         groups = self._far.group[candidates]
@@ -265,8 +283,9 @@ class HardNegatives:
         first = np.cumsum(n_hard) - n_hard
         asked.n_hard[part] += n_hard
         # one of the new takes the place of the old with the share of the new
-        taken = np.flatnonzero(rng.random(n_anchors) * asked.n_hard[part] < n_hard)
-        place = first[taken] + (rng.random(len(taken)) * n_hard[taken]).astype(np.int64)
+        share = n_hard / np.maximum(asked.n_hard[part], 1)
+        taken = np.flatnonzero(asked.lucky(part, share))
+        place = first[taken] + asked.drawn(part[taken], n_hard[taken])
         asked.chosen[part[taken]] = candidates[shared[place], column[place]]
 
         soft = np.flatnonzero(asked.n_hard[part] == 0)
@@ -281,15 +300,16 @@ class HardNegatives:
         asked.similarity[part[rows]] = found[better]
         shared = rows if len(candidates) > 1 else np.zeros_like(rows)
         asked.chosen[part[rows]] = candidates[shared, best[better]]
-        none_allowed = np.zeros(n_anchors, dtype=np.bool_)
-        none_allowed[soft] = found == _NEVER
-        return none_allowed
 
 
 class _Asked:
-    """Anchors that are to be settled, and what is chosen for them so far."""
+    """Anchors that are to be settled, and what is chosen for them so far.
 
-    def __init__(self, anchors: NDArray, group: NDArray, positive: NDArray):
+    Each has one random number, of which all its draws are made: what was drawn
+    by it is taken out, and the rest, which is uniform again, kept.
+    """
+
+    def __init__(self, anchors: NDArray, group: NDArray, positive: NDArray, luck: NDArray):
         self.anchors = anchors
         self.group = group
         self.positive = positive
@@ -298,10 +318,20 @@ class _Asked:
         # hard candidates seen, and where none was, the similarity of the chosen one
         self.n_hard = np.zeros(len(anchors), dtype=np.int64)
         self.similarity = np.full(len(anchors), _NEVER, dtype=np.float32)
+        self._luck = luck
 
+    def lucky(self, part: NDArray, share: NDArray) -> NDArray:
+        """Draw yes or no, yes with a probability of `share`."""
+        luck = self._luck[part]
+        yes = luck < share
+        scale = np.where(yes, share, 1 - share)
+        luck = np.where(yes, luck, luck - share) / np.where(scale > 0, scale, 1)
+        self._luck[part] = np.minimum(luck, _LARGEST)
+        return yes
 
-def _by_value(rows: NDArray, values: NDArray) -> list[tuple[int, NDArray]]:
-    """Rows grouped by their value."""
-    rows = rows[np.argsort(values[rows], kind="stable")]
-    found, first = np.unique(values[rows], return_index=True)
-    return list(zip(found.tolist(), np.split(rows, first)[1:], strict=True))
+    def drawn(self, part: NDArray, n: NDArray) -> NDArray:
+        """Draw a number below `n`."""
+        luck = self._luck[part] * n
+        drawn = luck.astype(np.int64)
+        self._luck[part] = luck - drawn
+        return drawn

@@ -32,8 +32,9 @@ EXACT_UP_TO = 200_000
 _SEED = 0
 _ITERATIONS = 10  # of k-means; more do not make the lists better
 _TRAINING_POINTS = 64  # of k-means, per list
+_MOST_LISTS = 8192  # samples are compared with all lists when these are filled
 _TRIAL = 256  # queries of each kind that tell how many lists to look into
-_RECALL = 0.995  # of the neighbours of either kind
+_RECALL = 0.99  # of the neighbours of either kind
 _NEIGHBORS_ON_GPU = 2048  # faiss finds no more there
 _RESULTS = 1 << 24  # distances and indices kept at a time
 _QUERIES = 4096  # faiss' own block: multiples of it give the same bits
@@ -87,16 +88,12 @@ class NeighborIndex:
             index = faiss.index_cpu_to_all_gpus(index)
         self._index = index
 
-    def search(
-        self, queries: NDArray, *, without: NDArray | None = None
-    ) -> tuple[NDArray, NDArray]:
+    def search(self, queries: NDArray) -> tuple[NDArray, NDArray]:
         """Find the nearest samples of each query.
 
         Parameters
         ----------
         queries : ndarray of float32 of shape (n_queries, n_dimensions)
-        without : ndarray of int of shape (n_left_out,), optional
-            Samples that shall not be found; not on a GPU.
 
         Returns
         -------
@@ -106,23 +103,13 @@ class NeighborIndex:
             -1 at the end of a row for which the lists held fewer samples.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        parameters = None
-        if without is not None:
-            import faiss
-
-            left_out = faiss.IDSelectorBatch(np.asarray(without, dtype=np.int64))
-            options: dict[str, Any] = {"sel": faiss.IDSelectorNot(left_out)}
-            if not self.is_exact:
-                options["nprobe"] = self._index.nprobe
-            kind: Any = faiss.SearchParameters if self.is_exact else faiss.SearchParametersIVF
-            parameters = kind(**options)
-        found, indices = self._index.search(queries, self.n_neighbors, params=parameters)
+        found, indices = self._index.search(queries, self.n_neighbors)
         return found, indices.astype(np.int64, copy=False)
 
     def _train_lists(self, quantizer: Any, points: NDArray) -> Any:
         import faiss
 
-        n_lists = 1 << round(np.log2(4 * len(points) ** 0.5))
+        n_lists = min(1 << round(np.log2(4 * len(points) ** 0.5)), _MOST_LISTS, len(points))
         metric = faiss.METRIC_INNER_PRODUCT if self._is_product else faiss.METRIC_L2
         index: Any = faiss.IndexIVFFlat(quantizer, points.shape[1], n_lists, metric)
         index.cp.seed = _SEED

@@ -133,6 +133,7 @@ class TripletMiner(BaseEstimator):
         thresholds = np.broadcast_to(np.asarray(self.thresholds, dtype=float), source.shape[1])
         self._source = CodedDomain(source, thresholds)
         self._target = CodedDomain(target, thresholds)
+        self._negatives: dict[str, HardNegatives] = {}
         self._near_positives = {}
         if self.near_positives:
             if self.anchors in ("both", "source"):
@@ -197,9 +198,10 @@ class TripletMiner(BaseEstimator):
             choice = rng.integers(nearest.shape[1], size=len(nearest))
             positive[group < 0] = nearest[np.arange(len(nearest)), choice]
         anchor = np.flatnonzero(positive >= 0)
-        negative = HardNegatives(near, far, self.tau_n).draw(
-            anchor, group[anchor], positive[anchor], rng
-        )
+        negatives = self._negatives.get(name)
+        if negatives is None or negatives.tau_n != self.tau_n:
+            negatives = self._negatives[name] = HardNegatives(near, far, self.tau_n)
+        negative = negatives.draw(anchor, group[anchor], positive[anchor], rng)
         anchor, negative = anchor[negative >= 0], negative[negative >= 0]
         return Triplets(
             anchor=near.rows[anchor].astype(np.int64),

@@ -67,17 +67,6 @@ def test_equal_points_do_not_confuse_the_lists():
     np.testing.assert_array_equal(indices // 500, np.arange(4)[:, None] * np.ones((1, 30)))
 
 
-@pytest.mark.parametrize("limit", [1000, 10**6])
-def test_samples_left_out_are_not_found(limit, monkeypatch):
-    monkeypatch.setattr("adafer.neighbors.EXACT_UP_TO", limit)
-    points, queries = shifted_problem(2)
-    index = NeighborIndex(points, 10)
-    without = np.unique(index.search(queries)[1])
-    found = index.search(queries, without=without)[1]
-    assert (found >= 0).any()
-    assert not np.isin(found, without).any()
-
-
 def test_blocks_of_queries_cover_all_and_keep_results_few():
     blocks = list(neighbor_blocks(100_000, 2000))
     assert [rows.start for rows in blocks[1:]] == [rows.stop for rows in blocks[:-1]]

@@ -144,12 +144,15 @@ def test_domains_with_other_aus_are_refused():
 def as_if_many(request, monkeypatch):
     """Settle few anchors in the ways that are for many."""
     monkeypatch.setattr("adafer.hard_negatives._ROUNDS", 1)
+    monkeypatch.setattr("adafer.hard_negatives.DRAWN_PAIRS", 1)
     monkeypatch.setattr("adafer.hard_negatives.EXACT_PAIRS", 1)
     monkeypatch.setattr("adafer.hard_negatives._LEAST_DRAWN", 3)
-    monkeypatch.setattr("adafer.hard_negatives._BLOCK", 8)
+    monkeypatch.setattr("adafer.hard_negatives._CROWDED_DRAWN", 3000)
+    monkeypatch.setattr("adafer.hard_negatives._BLOCK", 8 if request.param == "drawn" else 4096)
     monkeypatch.setattr("adafer.hard_negatives._ROWS", 4)
     if request.param != "drawn":
         monkeypatch.setattr("adafer.hard_negatives._PAIRS_PER_FACE", 0)
+        monkeypatch.setattr("adafer.neighbors.EXACT_UP_TO", 0)
     if request.param == "crowded":
         monkeypatch.setattr("adafer.hard_negatives.CANDIDATES", 1)
     return request.param
@@ -198,6 +201,17 @@ def test_similar_faces_of_the_own_code_do_not_hide_others(as_if_many):
     )
     assert len(triplets) == 20
     assert (triplets.negative == 301).all()
+
+
+def test_what_is_remembered_of_earlier_epochs_changes_no_draw(as_if_many):
+    au_src, au_tgt, _ = random_problem(7)
+    fresh, used = (TripletMiner(tau_n=0.95).fit(au_src, au_tgt) for _ in range(2))
+    for seed in (3, 4):
+        used.draw(seed)
+    assert any((negatives._soft >= 0).any() for negatives in used._negatives.values())
+    for first, second in zip(fresh.draw(5), used.draw(5), strict=True):
+        for name in ("anchor", "positive", "negative"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
 def test_near_positives_are_drawn_among_the_nearest(as_if_many):
