@@ -61,7 +61,7 @@ class LandmarkDetector:
     n_jobs : int, optional
         Workers; None means 1 unless in a `joblib.parallel_config` context, -1
         all cores. They are threads, unless the context names another backend
-        ("loky" for processes, "dask", "ray"). The scores do not depend on it.
+        ("loky" for processes, or "dask"). The scores do not depend on it.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class LandmarkDetector:
     -----
     Interpreters are built when first needed, one set for each thread, and are
     kept by the process for all detectors of the same model file; pickles and
-    copies hold none. A set takes about 30 MB.
+    copies hold none. A set takes about 22 MiB.
 
     Examples
     --------
