@@ -277,6 +277,15 @@ def test_threads_keep_order_errors_and_warnings(files, decoded, monkeypatch):
     assert list(warnings.filters) == before
 
 
+@pytest.mark.parametrize("n_jobs", [None, 3])
+def test_too_many_pixels_are_an_error_for_threads_too(files, monkeypatch, n_jobs):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40 * 36)
+    found = check_faces(files)
+    assert [len(index) for index, _ in found.chunks(20, "skip", n_jobs)] == [1]
+    assert len(found.skipped) == 8
+    assert "exceeds limit" in found.skipped[0].reason
+
+
 # ------------------------------------------------------------------ what classifiers do
 
 

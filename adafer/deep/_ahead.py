@@ -19,8 +19,10 @@ __all__ = ["Ahead", "Pages", "fits_device", "send_in_order"]
 
 # Inputs that take no more than this share of a GPU's free memory are held there.
 _RESIDENT_SHARE = 0.25
-# Mapped pages count as memory of the process until they are given back.
-_MAPPED_BYTES = 256 * 2**20
+# Mapped pages count as memory of the process until they are given back. Where the system
+# keeps a file in huge pages, one look at a row maps one or two of them.
+_MAPPED_BYTES = 512 * 2**20
+_PAGE_BYTES = 2 * 2**20
 # One batch on its way while another is on the device.
 _BATCHES_AHEAD = 2
 
@@ -76,12 +78,13 @@ class Pages:
     def __bool__(self) -> bool:
         return bool(self._mappings)
 
-    def used(self, n_bytes: int) -> None:
-        """Note that so many bytes were read."""
-        self._n_bytes += n_bytes
+    def use(self, n_rows: int, n_bytes: int) -> None:
+        """Make room for pages with so many rows, of so many bytes together."""
+        coming = n_rows * _PAGE_BYTES + n_bytes
+        self._n_bytes += coming
         if self._n_bytes < _MAPPED_BYTES or not self._mappings:
             return
-        self._n_bytes = 0
+        self._n_bytes = coming
         if hasattr(mmap, "MADV_DONTNEED"):
             for mapping in self._mappings:
                 mapping.madvise(mmap.MADV_DONTNEED)

@@ -78,7 +78,7 @@ class Feed:
         shape = (len(rows), *self.parts[0].shape[1:])
         pinned = self.device.type == "cuda"
         inputs = torch.empty(shape, dtype=self.parts[0].dtype, pin_memory=pinned)
-        self._pages.used(inputs.nbytes)
+        self._pages.use(len(rows), inputs.nbytes)
         if len(self.parts) == 1:
             return torch.index_select(self.parts[0], 0, rows, out=inputs), None
         places, first, done = [], 0, 0

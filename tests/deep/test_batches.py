@@ -99,14 +99,15 @@ def test_inputs_that_fit_the_device_are_gathered_there(monkeypatch):
 def test_mapped_pages_are_given_back_but_never_what_was_written(tmp_path, monkeypatch):
     both, parts = two_domains()
     files = mapped(parts, tmp_path)
-    monkeypatch.setattr(_ahead, "_MAPPED_BYTES", 200)
+    monkeypatch.setattr(_ahead, "_MAPPED_BYTES", 250)
+    monkeypatch.setattr(_ahead, "_PAGE_BYTES", 20)
     advised = []
     pages = _ahead.Pages(files)
     monkeypatch.setattr(
         pages, "_mappings", [type("M", (), {"madvise": lambda self, how: advised.append(how)})()]
     )
-    for _ in range(4):
-        pages.used(100)
+    for _ in range(5):
+        pages.use(2, 60)  # 100 with their pages
     assert advised == [mmap.MADV_DONTNEED] * 2
     private = np.memmap(tmp_path / "0.bin", np.uint8, mode="c", shape=parts[0].shape)
     private[:] = 7
