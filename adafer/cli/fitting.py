@@ -146,6 +146,7 @@ def fit(
         learning_rate=learning_rate,
         au_extractor=make_extractor(detector, heads, cache, jobs),
         on_error=on_error.value,
+        n_jobs=jobs,
         device=device,
         random_state=seed,
         verbose=1,

@@ -48,7 +48,10 @@ class Feed:
         self._pages = Pages(parts)
         self._is_resident = fits_device(sum(part.nbytes for part in self.parts), device)
         self._resident: Tensor | None = None
-        self._ahead = Ahead(self._collect, device) if self._pages or device.type == "cuda" else None
+        worthwhile = bool(self._pages) or device.type == "cuda"
+        self._ahead: Ahead | None = None
+        if worthwhile and not self._is_resident:
+            self._ahead = Ahead(self._collect, device)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -99,7 +102,7 @@ class Feed:
             In this order. Other rows may be asked for, too: then nothing is
             gained.
         """
-        if self._ahead is not None and not self._is_resident:
+        if self._ahead is not None:
             self._ahead.start(batches)
 
     def batch(self, rows: Tensor) -> Tensor:
