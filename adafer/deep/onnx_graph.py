@@ -91,33 +91,36 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     resized : Tensor of float64 of shape (n, 3, size, size)
         Whole numbers in [0, 255].
     """
-    narrow = _round(torch.matmul(pixels.double(), _filter(pixels.shape[3], size).T))
-    return _round(torch.matmul(_filter(pixels.shape[2], size), narrow))
+    narrow = _round(torch.matmul(pixels.double(), _filter(pixels.shape[3], size, into=1)))
+    return _round(torch.matmul(_filter(pixels.shape[2], size, into=0), narrow))
 
 
 def _round(sums: Tensor) -> Tensor:
     return torch.clamp(torch.floor(sums / _ONE + 0.5), 0, 255)
 
 
-def _filter(n_in: int, n_out: int) -> Tensor:
+def _filter(n_in: int, n_out: int, *, into: int) -> Tensor:
     """Weights of the triangle filter.
 
     Parameters
     ----------
     n_in, n_out : int
         Pixels before and after.
+    into : {0, 1}
+        Axis of the pixels after. A matrix is made either way round, since not
+        every onnxruntime can multiply by a transposed one of doubles.
 
     Returns
     -------
-    weights : Tensor of float64 of shape (n_out, n_in)
-        Whole numbers; rows sum to about 2 ** 22.
+    weights : Tensor of float64 of shape (n_out, n_in) or (n_in, n_out)
+        Whole numbers that sum to about 2 ** 22 over the pixels before.
     """
     # in the order of Pillow's own sums, so that doubles are rounded alike
-    before = torch.arange(n_in, dtype=torch.float64)
+    before = torch.arange(n_in, dtype=torch.float64).unsqueeze(into)
     scale = torch.full((), 1.0, dtype=torch.float64) * n_in / n_out
-    centres = (torch.arange(n_out, dtype=torch.float64) + 0.5) * scale
+    centres = ((torch.arange(n_out, dtype=torch.float64) + 0.5) * scale).unsqueeze(1 - into)
     # a picture that grows is interpolated between neighbours
     width = torch.clamp(scale, min=1.0)
-    distances = (before[None] - centres[:, None] + 0.5) * (1 / width)
+    distances = (before - centres + 0.5) * (1 / width)
     weights = torch.clamp(1 - distances.abs(), min=0)
-    return torch.floor(weights * (1 / weights.sum(dim=1, keepdim=True)) * _ONE + 0.5)
+    return torch.floor(weights * (1 / weights.sum(dim=1 - into, keepdim=True)) * _ONE + 0.5)
