@@ -60,7 +60,7 @@ OnErrorOption = Annotated[
     OnError, typer.Option(help="Stop at pictures that cannot be read, or leave them out.")
 ]
 DeviceOption = Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1" or "mps".')]
-JobsOption = Annotated[int | None, typer.Option(help="Threads that score AUs; -1: all cores.")]
+JobsOption = Annotated[int | None, typer.Option(help="Threads to read and score by; -1: all.")]
 DetectorOption = Annotated[
     str,
     typer.Option(help='"landmarks", "py-feat", or the folder of a saved AUNetwork.'),
