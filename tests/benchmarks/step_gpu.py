@@ -2,11 +2,9 @@
 
     PYTHONPATH=. python tests/benchmarks/step_gpu.py --output step_gpu.md
 
-Needs torch, torchvision, numpy and Pillow alone: of other packages that adafer imports but
-the step does not use, stand-ins are made where they are missing. Takes about three minutes
-on an H100, half of them for compiling. Before each epoch the bare step is timed as often as
-the epoch has steps; ratios are taken within such a pair and the median is reported. The
-bare step is forward, cross-entropy, backward and fused Adam on one batch that lies on the
+Takes about three minutes on an H100, half of them for compiling. Before each epoch the bare
+step is timed as often as the epoch has steps; ratios are taken within such a pair and the
+median is reported. The bare step is forward, cross-entropy, backward and fused Adam on one batch that lies on the
 GPU, normalised; network, precision and memory format are the same.
 """
 
@@ -15,9 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import platform
 import statistics
 import sys
@@ -26,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,102 +29,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-_UNUSED = ("sklearn", "scipy", "joblib", "faiss", "threadpoolctl")
 N_CLASSES = 7
-
-
-class Nothing:
-    """Can be made, called, used as a decorator and inherited from."""
-
-    def __init__(self, *args: Any, **more: Any):
-        pass
-
-    def __call__(self, *args: Any, **more: Any) -> Any:
-        """Give a decorated function back."""
-        return args[0] if len(args) == 1 and callable(args[0]) and not more else Nothing()
-
-
-class StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes modules of missing packages, in which every name is `Nothing`."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Answer for the missing packages and all in them."""
-        if name.partition(".")[0] not in self.missing:
-            return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def __init__(self, missing: list[str]):
-        self.missing = missing
-
-    def create_module(self, spec: Any) -> ModuleType:
-        """Make a module."""
-        return ModuleType(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Let every name be found in it."""
-
-        def find(name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return type(name, (Nothing,), {})
-
-        module.__getattr__ = find  # type: ignore[method-assign]
-
-
-class Fabric:
-    """What the trainer uses of Lightning Fabric on one device."""
-
-    def __init__(self, accelerator: str, devices: Any, precision: str):
-        self.device = torch.device(accelerator)
-        self.precision = precision
-
-    def autocast(self) -> Any:
-        """Compute in bf16 where asked for."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"
-        )
-
-    def setup(self, network: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-        """Move to the device."""
-        fabric = self
-
-        class Model(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.network = network.to(fabric.device)
-
-            def forward(self, *args: Any, **more: Any) -> Any:
-                with fabric.autocast():
-                    return self.network(*args, **more)
-
-        return Model(), optimizer
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """Compute the gradients."""
-        loss.backward()
-
-
-def stand_in() -> list[str]:
-    """Make what is missing; say what."""
-    missing = [name for name in _UNUSED if importlib.util.find_spec(name) is None]
-    sys.meta_path.append(StandIns(missing))
-    if importlib.util.find_spec("tqdm") is None:
-        missing.append("tqdm")
-
-        class Bar:
-            def __init__(self, things: Any, **_: Any):
-                self.things = things
-
-            def __iter__(self) -> Iterator[Any]:
-                return iter(self.things)
-
-        sys.modules["tqdm"] = sys.modules["tqdm.auto"] = ModuleType("tqdm")
-        sys.modules["tqdm"].tqdm = Bar  # type: ignore[attr-defined]
-    if importlib.util.find_spec("lightning_fabric") is None:
-        missing.append("lightning_fabric")
-        sys.modules["lightning_fabric"] = ModuleType("lightning_fabric")
-        sys.modules["lightning_fabric"].Fabric = Fabric  # type: ignore[attr-defined]
-    return missing
 
 
 # ----------------------------------------------------------------------------- the problem
@@ -300,7 +200,6 @@ def what_waits(trainer: Any, feed: Any, labels: np.ndarray, plan: Any) -> str:
 def main() -> None:
     """Measure, and write the table."""
     options = parse_arguments()
-    missing = stand_in()
     from adafer.deep import batches
     from adafer.deep.backbones import build_network
     from adafer.deep.batches import Feed, augment
@@ -369,8 +268,7 @@ def main() -> None:
         "",
         f"{date.today()}, {name}, python {platform.python_version()}, torch {torch.__version__}; "
         f"{options.size} px, {'bf16' if options.bf16 else 'fp32'}, channels last, "
-        f"{3 * options.triplets} images a step, {options.steps} steps, {options.rounds} pairs. "
-        f"Stand-ins: {', '.join(missing) or 'none'}.",
+        f"{3 * options.triplets} images a step, {options.steps} steps, {options.rounds} pairs.",
         "",
         f"Command: `python tests/benchmarks/step_gpu.py {' '.join(sys.argv[1:])}`",
         "",
