@@ -34,6 +34,7 @@ __all__ = [
     "HeadsReport",
     "degrade",
     "fit_heads",
+    "measure_both",
     "measure_renders",
     "read_renders",
 ]
@@ -44,6 +45,9 @@ HEAD_AUS: tuple[str, ...] = tuple(
     for number in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26, 43)
 )
 SHRINKAGE = (1e-2, 1e-1, 3e-3)
+# Taught by expressions, these two are missed in faces whose mouth does not go
+# along: angry ones that bare their teeth.
+BY_THEMSELVES: tuple[str, ...] = ("AU04", "AU07")
 VISIBLE = 0.2  # intensity from which an AU counts as visible, FACS level A
 _PART = 200  # faces measured by one process at a time
 _STRONGER = {"AU26": "AU27"}  # the jaw drops further: one movement, two numbers
@@ -77,6 +81,8 @@ def fit_heads(
     au_names: Sequence[str],
     domains: ArrayLike,
     *,
+    expressions: ArrayLike | None = None,
+    by_themselves: Sequence[str] = BY_THEMSELVES,
     shrinkage: tuple[float, float, float] = SHRINKAGE,
     visible: float = VISIBLE,
 ) -> tuple[TrainedHeads, HeadsReport]:
@@ -95,6 +101,12 @@ def fit_heads(
         Names of the columns of `intensities`.
     domains : array-like of str of shape (n,)
         The domain of each face; two at least.
+    expressions : array-like of bool of shape (n,), optional
+        True for faces that show an expression, False for those that show a
+        random combination of AUs, all by default. In expressions AUs go together,
+        so that one is told by others too.
+    by_themselves : sequence of str, default=("AU04", "AU07")
+        AUs whose regressions are trained on combinations alone.
     shrinkage : tuple of three floats
         Penalties of the ridge regressions on landmarks, blendshapes and
         appearance, in parts of the total variance of their features. Much more
@@ -112,11 +124,25 @@ def fit_heads(
     ------
     ValueError
         If lengths or shapes do not fit, values are NaN, there is but one
-        domain, or an AU is never or always visible in one.
+        domain, an AU is never or always visible in one, or there are
+        expressions alone.
     """
     intensities, domains = np.asarray(intensities), np.asarray(domains).astype(str)
     names = tuple(au_names)
     _check_faces(measured, intensities, names, domains)
+    posed = np.zeros(len(domains), dtype=bool) if expressions is None else np.asarray(expressions)
+    if posed.shape != domains.shape or posed.dtype != bool:
+        raise ValueError(
+            f"expressions must be {len(domains)} times True or False; got shape {posed.shape} of "
+            f"{posed.dtype}."
+        )
+    for part in sorted(set(domains)):
+        if posed[domains == part].all():
+            raise ValueError(
+                f"All faces of the domain {str(part)!r} show expressions; some must show random "
+                "combinations. Render them with `adafer render --faces combinations`."
+            )
+    apart = np.isin(names, list(by_themselves))
     shown = intensities >= visible
     parts = sorted({str(domain) for domain in domains})
     for part in parts:
@@ -138,6 +164,11 @@ def fit_heads(
 
     def train(which: NDArray[np.bool_]) -> TrainedHeads:
         weights = _fit_views(views.rows(which), intensities[which], shrinkage)
+        if (posed & which).any() and apart.any():
+            which = which & ~posed
+            alone = _fit_views(views.rows(which), intensities[which], shrinkage)
+            for view, columns in alone.items():
+                weights[view][:, apart] = columns[:, apart]
         return TrainedHeads(names, **shape, **weights)
 
     unseen = np.empty((4, len(domains), len(names)))
@@ -306,7 +337,7 @@ def measure_renders(
     intensities : ndarray of float32 of shape (n, n_aus), values in [0, 1]
         AU26 includes AU27, the same movement further.
     domains : ndarray of str of shape (n,)
-        Names of the files.
+        Names of the files; those of one name in several folders are one domain.
 
     Raises
     ------
@@ -336,6 +367,41 @@ def measure_renders(
         measured.rows(keep),
         np.concatenate(intensities)[keep],
         np.concatenate(domains)[keep],
+    )
+
+
+def measure_both(
+    combinations: Sequence[str | Path], expressions: Sequence[str | Path], **how: Any
+) -> tuple[Measurements, NDArray[np.float32], NDArray[np.str_], NDArray[np.bool_]]:
+    """Measure combinations and expressions for `fit_heads`.
+
+    Parameters
+    ----------
+    combinations, expressions : sequence of str or path
+        Files ``<domain>.npz`` that ``adafer render`` wrote, with ``--faces
+        combinations`` and without. There may be no expressions.
+    **how
+        Of `measure_renders`.
+
+    Returns
+    -------
+    measurements, intensities, domains
+        As of `measure_renders`.
+    expressions : ndarray of bool of shape (n,)
+        Which faces show expressions.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `measure_renders`.
+    """
+    parts = [measure_renders(files, **how) for files in (combinations, expressions) if files]
+    counts = [len(domains) for *_, domains in parts]
+    return (
+        Measurements.join([measured for measured, *_ in parts]),
+        np.concatenate([intensities for _, intensities, _ in parts]),
+        np.concatenate([domains for *_, domains in parts]),
+        np.repeat([False, True][: len(parts)], counts),
     )
 
 
@@ -417,10 +483,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m adafer.aus.training",
-        description="Train AU heads on faces that `adafer render --faces combinations` wrote, "
-        "and print how they score faces of domains they were not trained on.",
+        description="Train AU heads on faces that `adafer render` wrote, and print how they score "
+        "faces of domains they were not trained on.",
     )
-    parser.add_argument("renders", nargs="+", metavar="DOMAIN.npz", help="two domains at least")
+    parser.add_argument(
+        "renders",
+        nargs="+",
+        metavar="DOMAIN.npz",
+        help="of `adafer render --faces combinations`, two domains at least",
+    )
+    parser.add_argument(
+        "--expressions",
+        nargs="+",
+        default=[],
+        metavar="DOMAIN.npz",
+        help="of `adafer render`, the same domains",
+    )
     parser.add_argument("--output", required=True, metavar="HEADS.safetensors")
     parser.add_argument(
         "--aus", nargs="+", type=parse_au_name, default=HEAD_AUS, metavar="AU", help="AUs to train"
@@ -431,14 +509,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         tell = (lambda line: print(line, file=sys.stderr)) if sys.stderr.isatty() else None
         check_output_file(options.output)
-        measured, intensities, domains = measure_renders(
+        measured, intensities, domains, posed = measure_both(
             options.renders,
+            options.expressions,
             au_names=options.aus,
             seed=options.seed,
             n_jobs=options.jobs,
             progress=tell,
         )
-        heads, report = fit_heads(measured, intensities, options.aus, domains)
+        heads, report = fit_heads(measured, intensities, options.aus, domains, expressions=posed)
         heads.save(options.output)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

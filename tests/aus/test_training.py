@@ -10,7 +10,15 @@ from sklearn.metrics import roc_auc_score
 from adafer.aus import training
 from adafer.aus.heads import TrainedHeads, load_heads
 from adafer.aus.measurements import Measurements
-from adafer.aus.training import HEAD_AUS, degrade, fit_heads, main, mean_shape, measure_renders
+from adafer.aus.training import (
+    HEAD_AUS,
+    degrade,
+    fit_heads,
+    main,
+    mean_shape,
+    measure_both,
+    measure_renders,
+)
 from adafer.datasets import load_facs_faces
 
 AUS = ("AU05", "AU09", "AU12")
@@ -80,6 +88,26 @@ def test_the_report_is_on_faces_not_trained_on(problem):
     assert report.auc[:, :2].max() < 0.3
 
 
+def test_an_au_by_itself_is_not_taught_by_expressions(problem):
+    measured, intensities, domains = problem
+    posed = np.arange(len(domains)) % 2 == 0
+    shuffled = intensities.copy()
+    shuffled[posed] = shuffled[posed][::-1]
+    first, second = (
+        fit_heads(measured, truth, AUS, domains, expressions=posed, by_themselves=["AU05"])[0]
+        for truth in (intensities, shuffled)
+    )
+    for view in ("landmarks", "blendshapes", "appearance"):
+        one, other = getattr(first, view), getattr(second, view)
+        np.testing.assert_allclose(one[:, 0], other[:, 0], rtol=1e-4, atol=1e-6)
+        assert np.abs(one[:, 1:] - other[:, 1:]).max() > 0.01
+    taught = [
+        fit_heads(measured, truth, AUS, domains, expressions=posed, by_themselves=[])[0].landmarks
+        for truth in (intensities, shuffled)
+    ]
+    assert np.abs(taught[0][:, 0] - taught[1][:, 0]).max() > 0.01
+
+
 def test_mean_shape_looks_ahead_and_is_its_own_mirror_image():
     truth = load_heads("trained").reference.astype(float)
     turn = np.array([[0.8, 0, 0.6], [0, 1, 0], [-0.6, 0, 0.8]])
@@ -112,13 +140,16 @@ def test_poor_pictures_are_smaller_and_depend_on_the_seed_alone():
         ({"intensities": np.zeros((600, 2))}, r"intensities must have shape \(600, 3\)"),
         ({"intensities": np.full((600, 3), np.nan)}, "intensities holds NaN"),
         ({"intensities": np.ones((600, 3))}, "AU05 is visible in 100% of the faces"),
+        ({"expressions": np.ones(600)}, "expressions must be 600 times True or False"),
+        ({"expressions": np.ones(9, dtype=bool)}, r"expressions must be .* shape \(9,\)"),
+        ({"expressions": np.ones(600, dtype=bool)}, "'one' show expressions; some must show"),
     ],
 )
 def test_unfit_faces_are_refused(problem, change, message):
     measured, intensities, domains = problem
     given = {"intensities": intensities, "domains": domains, **change}
     with pytest.raises(ValueError, match=message):
-        fit_heads(measured, given["intensities"], AUS, given["domains"])
+        fit_heads(measured, au_names=AUS, **given)
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +179,29 @@ def renders(tmp_path_factory):
 
 def test_the_command_trains_from_rendered_files(renders, tmp_path, capsys):
     output = tmp_path / "new" / "heads.safetensors"
-    arguments = [*map(str, renders), "--output", str(output), "--aus", "AU1", "AU12", "AU25"]
+    arguments = [*map(str, renders), "--expressions", str(renders[1]), "--output", str(output)]
+    arguments += ["--aus", "AU1", "AU12", "AU25"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "| AU12 |" in printed
     heads = TrainedHeads.load(output)
     assert heads.au_names == ("AU01", "AU12", "AU25")
     assert heads.identity in printed
+
+
+def test_both_kinds_are_measured_in_one_table(renders):
+    measured, intensities, domains, posed = measure_both(
+        renders[:1], renders, au_names=["AU04", "AU12"]
+    )
+    assert len(measured.points) == len(intensities) == len(domains) == len(posed)
+    assert set(domains[~posed]) == {"studio"}
+    assert set(domains[posed]) == {"studio", "wild"}
+    assert posed[np.flatnonzero(posed)[0] :].all()
+    np.testing.assert_array_equal(
+        intensities[~posed], intensities[posed][domains[posed] == "studio"]
+    )
+    *_, none = measure_both(renders[:1], [], au_names=["AU12"])
+    assert not none.any()
 
 
 def test_measuring_pairs_each_face_with_its_degraded_copy(renders):

@@ -1,9 +1,12 @@
 """The routes to AU scores, on faces of a domain that none of them was trained on.
 
     adafer render --faces combinations --n 2100 --size 96 --seed 100 --output renders
-    python tests/benchmarks/au_routes.py --renders renders/*.npz --output au_routes.md
+    adafer render --n 400 --size 96 --seed 101 --output expressions
+    python tests/benchmarks/au_routes.py --renders renders/*.npz \
+        --expressions expressions/*.npz --output au_routes.md
 
-Compared are blendshapes by name, heads trained on the other domains, and an
+Compared are blendshapes by name, heads trained on the other domains (on their
+expressions too, if given), and an
 `AUNetwork` trained on the other domains, without and with the held-out domain's
 pictures as unlabelled ones; faces of the held-out domain count as they
 are and degraded to 40 to 80 pixels. An AU is visible from an intensity of 0.2 on.
@@ -29,7 +32,7 @@ from adafer._files import check_output_file, new_file
 from adafer._versions import versions
 from adafer.aus import AUExtractor, AUNetwork, LandmarkDetector
 from adafer.aus.heads import NameHeads
-from adafer.aus.training import HEAD_AUS, VISIBLE, fit_heads, measure_renders, read_renders
+from adafer.aus.training import HEAD_AUS, VISIBLE, fit_heads, measure_both, read_renders
 
 ROUTES = ("names", "heads", "network", "network, unlabelled")
 BY_NAME = "names, one face at a time"
@@ -45,11 +48,12 @@ def main() -> None:
             f"{[path.name for path in options.renders]}."
         )
     others = [path for path in options.renders if path is not held_out]
-    measured, intensities, domains = measure_renders(others, n_jobs=options.jobs)
-    heads, _ = fit_heads(measured, intensities, HEAD_AUS, domains)
+    expressions = [path for path in options.expressions if path.stem != options.held_out]
+    measured, intensities, domains, posed = measure_both(others, expressions, n_jobs=options.jobs)
+    heads, _ = fit_heads(measured, intensities, HEAD_AUS, domains, expressions=posed)
     pictures, truth = read_renders(held_out, seed=1)
     network = train_network(others, None, options)
-    taught = train_network(others, pictures, options)
+    informed = train_network(others, pictures, options)
 
     seen = LandmarkDetector(heads="blendshape-names").measure(pictures)
     found = seen.found
@@ -60,7 +64,7 @@ def main() -> None:
         "heads": dict(zip(HEAD_AUS, heads.scores(seen.rows(found)).T, strict=True)),
         "network": dict(zip(HEAD_AUS, network.predict_proba(pictures)[found].T, strict=True)),
         "network, unlabelled": dict(
-            zip(HEAD_AUS, taught.predict_proba(pictures)[found].T, strict=True)
+            zip(HEAD_AUS, informed.predict_proba(pictures)[found].T, strict=True)
         ),
     }
     areas = {
@@ -172,6 +176,9 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line and check where the result goes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--renders", type=Path, nargs="+", required=True, metavar="DOMAIN.npz")
+    parser.add_argument(
+        "--expressions", type=Path, nargs="*", default=[], help="renders for the heads besides"
+    )
     parser.add_argument("--held-out", default="webcam")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.md")
     parser.add_argument("--backbones", nargs=2, default=["convnet", "convnet"])
