@@ -189,19 +189,22 @@ def test_the_command_trains_from_rendered_files(renders, tmp_path, capsys):
     assert heads.identity in printed
 
 
-def test_both_kinds_are_measured_in_one_table(renders):
-    measured, intensities, domains, posed = measure_both(
-        renders[:1], renders, au_names=["AU04", "AU12"]
-    )
-    assert len(measured.points) == len(intensities) == len(domains) == len(posed)
-    assert set(domains[~posed]) == {"studio"}
-    assert set(domains[posed]) == {"studio", "wild"}
-    assert posed[np.flatnonzero(posed)[0] :].all()
-    np.testing.assert_array_equal(
-        intensities[~posed], intensities[posed][domains[posed] == "studio"]
-    )
-    *_, none = measure_both(renders[:1], [], au_names=["AU12"])
-    assert not none.any()
+def test_both_kinds_are_measured_in_one_table(problem, monkeypatch):
+    measured, intensities, domains = problem
+
+    def measure(files, *, seed):
+        rows = np.arange(len(files)) + seed
+        return measured.rows(rows), intensities[rows], domains[rows]
+
+    monkeypatch.setattr(training, "measure_renders", measure)
+    both, truth, places, posed = measure_both(["a", "b"], ["c", "d", "e"], seed=7)
+    assert posed.tolist() == [False, False, True, True, True]
+    rows = [7, 8, 7, 8, 9]
+    np.testing.assert_array_equal(both.points, measured.points[rows])
+    np.testing.assert_array_equal(truth, intensities[rows])
+    np.testing.assert_array_equal(places, domains[rows])
+    *_, none = measure_both(["a", "b"], [], seed=0)
+    assert none.tolist() == [False, False]
 
 
 def test_measuring_pairs_each_face_with_its_degraded_copy(renders):
