@@ -134,8 +134,8 @@ def test_codes_of_narrow_scores_are_those_of_the_same_scores_in_float64(dtype):
     scores = rng.random((500, 4))
     scores = (scores > 0.5).astype(dtype) if dtype == np.uint8 else scores.astype(dtype)
     # a threshold at a score, and others just around it, which float32 cannot tell apart
-    for threshold in (scores[0], np.nextafter(scores[0], 2.0), np.nextafter(scores[0], -1.0)):
-        threshold = threshold.astype(np.float64).clip(0, 1)
+    exact = scores[0].astype(np.float64)
+    for threshold in (exact, np.nextafter(exact, 2), np.nextafter(exact, -1).clip(0)):
         np.testing.assert_array_equal(
             binarize(scores, threshold), binarize(scores.astype(np.float64), threshold)
         )
