@@ -153,9 +153,9 @@ class MLCRNetwork(nn.Module):
         """Mean of the faces' colours, as both views expect it."""
         return self.views[0].mean
 
-    def normalize(self, inputs: Tensor) -> Tensor:
+    def normalize(self, inputs: Tensor, *, in_place: bool = False) -> Tensor:
         """Bring faces with values in [0, 1] to the scale the backbones expect."""
-        return self.views[0].normalize(inputs)
+        return self.views[0].normalize(inputs, in_place=in_place)
 
     def classifiers(self) -> Tensor:
         """Classifiers [weight; bias] of shape (2, n_aus, n_features + 1)."""
