@@ -1,10 +1,12 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -507,6 +509,16 @@ def test_json_tells_errors_too_and_is_not_remembered(place):
     assert "adafer: error: There is no model" in result.stderr
     plain = adafer("predict", place / "nothing", place / "source")
     assert plain.stdout == ""
+
+
+def test_the_page_lists_every_command_and_exit_code():
+    page = (Path(__file__).parents[1] / "docs" / "terminal.md").read_text(encoding="utf-8")
+    for command in app.registered_commands:
+        name = command.name or command.callback.__name__
+        assert f"| `adafer {name}" in page, name
+    text = " ".join(adafer("--help").output.split())
+    for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE):
+        assert f"{code} " in text[text.index("Exit codes") :]
 
 
 def test_info_tells_of_saved_models(model):

@@ -1,5 +1,7 @@
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -131,6 +133,17 @@ def test_the_command_writes_the_same_model(feature_problem, tmp_path):
     assert told["classes"] == ["anger", "fear", "joy"]
     X = feature_problem["X_tgt"]
     np.testing.assert_allclose(run(tmp_path / "m.onnx", X), classifier.predict_proba(X), atol=1e-5)
+
+
+def test_the_page_on_saving_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "saving.md").read_text(encoding="utf-8")
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "saving.md", "exec"), names)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"model", "model.onnx"}
 
 
 # -------------------------------------------------------------------- refusals
