@@ -4,10 +4,9 @@
     python tests/benchmarks/sklearn_checks.py --output tests/benchmarks/results/sklearn_checks.md
 
 Each package runs in a process of its own, since skada switches scikit-learn's metadata routing on
-for all, and goes on in a new one where a check ends it. What is not installed is left out, and said.
-Estimators are made as their documentation makes them, with a logistic regression where they need a
-classifier; each gets the checks that `sklearn.utils.estimator_checks.check_estimator` chooses by its
-tags.
+for all, and goes on in a new one where a check ends it. What is not installed is left out, and
+said. Estimators are made as their documentation makes them, with a logistic regression where they
+need a classifier; each gets the checks that `check_estimator` chooses by its tags.
 """
 
 from __future__ import annotations
