@@ -31,6 +31,7 @@ def test_the_page_is_well_formed_and_has_all_parts(report):
     page = Page(report)
     for part in (
         "The model",
+        "convnet, pictures of 32 x 32 pixels",
         "How often it is right",
         "Labels on faces",
         "Map of the features",
