@@ -293,8 +293,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: PageServer
     protocol_version = "HTTP/1.1"
-    server_version = "adafer"
-    sys_version = ""
     timeout = 15
     _unread = True  # the body
 
@@ -465,6 +463,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer what is no proper request in the same way as all others."""
         self.close_connection = True
         self._send_json(HTTPStatus(code), {"error": message or HTTPStatus(code).phrase}, {})
+
+    def version_string(self) -> str:
+        """Tell no versions."""
+        return "adafer"
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep no record of who looked at what."""
