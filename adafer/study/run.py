@@ -130,7 +130,8 @@ def run_studies(
     output : path
         Folder; made if it is not there.
     jobs : int, default=1
-        Cells that run side by side; -1: as many as there are cores.
+        Cells that run side by side; -1: as many as there are cores. On a cluster,
+        within ``joblib.parallel_config("dask")`` or ``"ray"``, -1.
     threads : int, default=1
         Of torch, in each cell.
     report : callable, optional
@@ -349,6 +350,8 @@ def _compute(
     tell(f"{len(places)} cells, of which {len(places) - len(missing)} are there already")
     if not missing:
         return set(), {}
+    for name in ("cells", "stages"):  # by which workers know that they see the folder
+        (folder / name).mkdir(exist_ok=True)
     stages = {key: stage_of(place.cell) for key, place in missing.items()}
     failures: dict[str, Failure] = {}
     failed = _train_stages(stages, folder, jobs, threads, tell)
@@ -427,13 +430,16 @@ def _named(key: str, function: Callable[..., Any], *arguments: Any) -> tuple[str
 
 
 def _side_by_side(calls: Any, jobs: int) -> Any:
-    """Give results as they come; large arrays reach the workers as memory maps."""
+    """Give results as they come; large arrays reach local workers as memory maps."""
+    options: dict[str, Any] = {"n_jobs": jobs, "pre_dispatch": "1.5*n_jobs"}
     with warnings.catch_warnings():
         # loky says so when a worker was idle for long
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        yield from Parallel(
-            n_jobs=jobs, return_as="generator_unordered", pre_dispatch="1.5*n_jobs"
-        )(calls)
+        try:
+            parallel = Parallel(return_as="generator_unordered", **options)
+        except ValueError:  # clusters give all results together
+            parallel = Parallel(**options)
+        yield from parallel(calls)
 
 
 class _Progress:
@@ -467,7 +473,11 @@ def _row(place: _Place, folder: Path, failures: Mapping[str, Failure], target: D
         return Row(*names, None, failures[place.key])
     result = read_result(_cell_file(folder, place.key))
     if result is None:
-        return Row(*names, None, Failure("its file cannot be read; run the study again"))
+        what = (
+            f"its file {str(_cell_file(folder, place.key))!r} cannot be read; run the study again. "
+            "If it ran on another machine, let all machines share the output folder"
+        )
+        return Row(*names, None, Failure(what))
     if target.truth is None:
         return Row(*names, result, None)
     classes = np.array(result["classes"])
