@@ -58,7 +58,9 @@ def on_cluster(address: str | None) -> Iterator[None]:
         ray.init(address="auto", log_to_driver=False)
     register_ray()
     try:
-        with parallel_config("ray"):
+        # a killed worker is started anew, and what it had begun is computed again
+        again = {"max_restarts": 3, "max_task_retries": 3}
+        with parallel_config("ray", ray_remote_args=again):
             yield
     finally:
         if not found:

@@ -9,8 +9,10 @@ import joblib
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
+from typer.testing import CliRunner
 
 from adafer import AdaFERClassifier, AUExtractor, as_target
+from adafer.cli import app
 from adafer.datasets import load_facs_faces
 from adafer.study.cells import fit_cell
 from adafer.study.cluster import on_cluster
@@ -101,38 +103,25 @@ def test_studies_searches_and_scores_are_the_same_to_the_bit(
     np.testing.assert_array_equal(aus_there, aus)
 
 
-def test_a_study_survives_a_killed_worker(dask_cluster, plan_of, run, tmp_path, monkeypatch):
-    from distributed import Client
+def test_a_study_survives_a_killed_worker(address, plan_of, run, tmp_path, monkeypatch):
+    plan = plan_of(methods=["au_query"], seeds=6)
+    here = run(plan, output="here")
+    mark, parent = tmp_path / "died", os.getpid()
 
-    here = run(plan_of(methods=METHODS, seeds=3), output="here")
-    killed = []
-    with Client(dask_cluster, set_as_default=False) as client:
-        processes = client.run(os.getpid)
-        victim = next(iter(processes.values()))
-        # the worker dies by its own hand, in the middle of a cell
-        monkeypatch.setattr("adafer.study.run.fit_cell", _DiesOnce(victim, tmp_path / "died"))
-        with joblib.parallel_config("dask", client=client):
-            there = run(plan_of(methods=METHODS, seeds=3), output="there", jobs=-1)
-        client.wait_for_workers(2, timeout=60)
-        killed = [pid for pid in processes.values() if pid not in client.run(os.getpid).values()]
-    assert killed == [victim]
-    assert (tmp_path / "died").exists()
+    # within the test, so that it is sent by value
+    def die_once(*arguments):
+        if os.getpid() != parent and not mark.exists():
+            mark.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fit_cell(*arguments)
+
+    monkeypatch.setattr("adafer.study.run.fit_cell", die_once)
+    with on_cluster(address):
+        there = run(plan, output="there", jobs=-1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
     assert there.failures == []
     assert results_of(there) == results_of(here)
-
-
-class _DiesOnce:
-    """Computes cells; the first time in the process given, it is killed."""
-
-    def __init__(self, victim, mark):
-        self.victim = victim
-        self.mark = mark
-
-    def __call__(self, *arguments):
-        if os.getpid() == self.victim and not self.mark.exists():
-            self.mark.touch()
-            os.kill(self.victim, signal.SIGKILL)
-        return fit_cell(*arguments)
 
 
 def test_a_worker_without_the_output_folder_says_so(plan_of, run, monkeypatch, tmp_path):
@@ -154,6 +143,20 @@ def test_a_cluster_that_is_none_is_refused():
         on_cluster("10.0.0.1:8786"),
     ):
         pass
+
+
+def test_the_command_takes_a_cluster(tmp_path, features):
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'pairs = [["source", "target"]]\nmethods = ["au_query"]\nseeds = 1\n'
+        f'[data.source]\nreader = "npz"\npath = "{features}/source.npz"\n'
+        f'[data.target]\nreader = "npz"\npath = "{features}/target.npz"\n'
+    )
+    found = CliRunner().invoke(
+        app, ["study", str(plan), "--output", str(tmp_path / "out"), "--cluster", "10.0.0.1:8786"]
+    )
+    assert found.exit_code == 2
+    assert "expected the address of a dask scheduler" in found.output
 
 
 def test_missing_packages_are_named():
