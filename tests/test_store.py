@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from adafer import AdaFERClassifier, SourceOnlyClassifier, faces, store
+from adafer.aus import AUExtractor
 from adafer.deep.batches import Feed
 from adafer.faces import FaceReadError, check_faces, resize_faces
 from adafer.store import decode_faces
@@ -332,6 +333,32 @@ def test_a_second_fit_with_a_store_decodes_nothing(face_problem, tmp_path, decod
     clf.fit(X, p["y"])
     assert len(decoded) == len(X)
     assert all((value == state[name]).all() for name, value in clf.network_.state_dict().items())
+
+
+def test_a_second_fit_with_a_store_scores_no_aus(face_problem, tmp_path, decoded):
+    seen = []
+
+    class Bars:
+        au_names = ("AU01", "AU02")
+        identity = "bars"
+
+        def detect(self, images):
+            seen.extend(images)
+            means = [(image[3:9].mean() / 255, image[15:21].mean() / 255) for image in images]
+            return np.array(means, dtype=np.float32)
+
+    p = face_problem
+    X, X_tgt = written(p, tmp_path / "pictures")
+    expected = small(AdaFERClassifier, au_extractor=AUExtractor(Bars())).fit(X, p["y"], X_tgt)
+    decoded.clear()
+    seen.clear()
+    for _ in range(2):
+        clf = small(
+            AdaFERClassifier, au_extractor=AUExtractor(Bars()), store=tmp_path / "store"
+        ).fit(X, p["y"], X_tgt)
+        assert len(seen) == len(decoded) == len(X) + len(X_tgt)
+        assert clf.history_[-1]["loss"] == expected.history_[-1]["loss"]
+        np.testing.assert_array_equal(clf.target_labels_, expected.target_labels_)
 
 
 def test_a_place_that_takes_no_store_is_told_before_reading(face_problem, tmp_path, decoded):
