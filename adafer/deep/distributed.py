@@ -26,7 +26,7 @@ from .normalization import batch_norm_layers
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Group", "SplitScorer", "join"]
+__all__ = ["Group", "SplitScorer", "join", "quiet"]
 
 _T = TypeVar("_T")
 
@@ -51,11 +51,12 @@ def join(device: torch.device, precision: str = "32-true") -> tuple[Fabric, Grou
 
     rank = this_rank()
     if rank.count == 1:
-        fabric = Fabric(
-            accelerator=device.type,
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision=precision,  # type: ignore[arg-type]
-        )
+        with quiet():
+            fabric = Fabric(
+                accelerator=device.type,
+                devices=[device.index or 0] if device.type == "cuda" else 1,
+                precision=precision,  # type: ignore[arg-type]
+            )
         return fabric, Group(fabric, device)
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
     from lightning_fabric.strategies import DDPStrategy
@@ -67,13 +68,15 @@ def join(device: torch.device, precision: str = "32-true") -> tuple[Fabric, Grou
         precision=precision,  # type: ignore[arg-type]
         strategy=DDPStrategy(cluster_environment=TorchElasticEnvironment()),
     )
-    with _quiet(logging.getLogger("lightning_fabric")):
+    with quiet():
         fabric.launch()
     return fabric, Group(fabric, device, rank.index, rank.count)
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keep to itself what Lightning Fabric tells of its settings."""
+    logger = logging.getLogger("lightning_fabric")
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:

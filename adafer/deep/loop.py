@@ -23,7 +23,7 @@ from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, shuffled_batches
 from .device import resolve_precision, send
-from .distributed import join
+from .distributed import join, quiet
 from .inference import forward
 from .losses import Margin, classification_loss, triplet_loss
 from .taps import Tap
@@ -486,7 +486,8 @@ class Trainer:
         fused = self.device.type in ("cpu", "cuda")
         optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=fused)
         with self.group.whole_batch_statistics(self.network):
-            model, optimizer = self.fabric.setup(self.network, optimizer)
+            with quiet():
+                model, optimizer = self.fabric.setup(self.network, optimizer)
             scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
             model.train()
             with self._compiled_backbone():
