@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.base import ClassifierMixin, TransformerMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
@@ -17,13 +17,13 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from ._fit_summary import summarise_fit
 from ._inherited import complete
 from ._portable import move_to_this_machine, warn_of_versions
-from ._sklearn import fit_context
+from ._sklearn import AdaFEREstimator, check_sample_weight, fit_context
 from ._versions import versions
 from .aus import AUExtractor
 from .aus.scores import align_au_columns, check_au_scores
 from .domains import DomainInputs, check_same_kind, is_features, read_domain
 from .faces import Faces, OnError, check_faces, resize_faces
-from .target import unwrap_target
+from .target import check_not_cut, check_transformed, unwrap_target
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DomainClassifier", "TakesAUsAtPredict"]
 
 
-class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
+class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
     """Base of classifiers that take a labelled source and an unlabelled target.
 
     A subclass has the parameters `on_error` and `n_jobs`, and `au_extractor` if
@@ -114,6 +114,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         y: ArrayLike,
         X_tgt: Any = None,
         *,
+        sample_weight: ArrayLike | None = None,
         au_src: ArrayLike | None = None,
         au_tgt: ArrayLike | None = None,
     ) -> Self:
@@ -129,6 +130,11 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         X_tgt : as X, default=None
             Unlabelled target faces, or as many features as `X` has; a 1-tuple
             as `as_target` makes it serves as well.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the source's samples: in their loss, where only shares
+            matter, and in the labels that AUs carry across, where a sample of
+            weight 2 counts as two. Samples of weight zero are left out. Other
+            losses than those of the source's labels know no weights.
         au_src, au_tgt : array-like of shape (n, n_aus), values in [0, 1], default=None
             AU scores, NaN rows where no face was found; computed by
             `au_extractor` where not given. Needed with 2-D input. Methods
@@ -147,21 +153,26 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
         FileNotFoundError, FaceReadError
             If a picture or a weights file cannot be read.
         """
+        check_not_cut(len(X) if hasattr(X, "__len__") else -1, X_tgt=X_tgt, au_tgt=au_tgt)
         X_tgt, au_tgt = unwrap_target(X_tgt), unwrap_target(au_tgt)
+        if X_tgt is not None:
+            check_transformed(self)
         if X_tgt is None and au_tgt is not None:
             raise ValueError("au_tgt was given without X_tgt. Give the target's pictures too.")
 
         # what can be wrong is found before pictures are read and scored
         X = self._judge_input(X, "X", reset=True)
+        weights = check_sample_weight(sample_weight, X)
         classes, labels = self._encode_labels(y, len(X))
-        self._check_class_counts(classes, labels)
+        used = slice(None) if weights is None else weights > 0
+        self._check_class_counts(classes, labels[used])
         if X_tgt is not None:
             X_tgt = self._judge_input(X_tgt, "X_tgt", reset=False)
             check_same_kind(X, X_tgt)
-        prepared = self._prepare(X, classes)
+        prepared = self._prepare(X if isinstance(X, Faces) else X[used], classes)
 
         source, target, fitted = self._read(
-            X, X_tgt if self._reads_target() else None, au_src, au_tgt
+            X, X_tgt if self._reads_target() else None, au_src, au_tgt, weights
         )
         if len(source.kept) < len(labels):
             labels = labels[source.kept]
@@ -224,7 +235,12 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             )
 
     def _read(
-        self, X: Faces | NDArray, X_tgt: Faces | NDArray | None, au_src: Any, au_tgt: Any
+        self,
+        X: Faces | NDArray,
+        X_tgt: Faces | NDArray | None,
+        au_src: Any,
+        au_tgt: Any,
+        weights: NDArray | None,
     ) -> tuple[DomainInputs, DomainInputs | None, dict[str, Any]]:
         """Read both domains, each picture once, with AU scores where they are needed."""
         self.skipped_ = {}
@@ -251,6 +267,8 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):
             self.skipped_[name] = domain.skipped
             domains.append(domain)
         source, target = domains[0], domains[1] if len(domains) > 1 else None
+        if weights is not None:
+            source = source.weighted(weights)
         if extractor is None:
             return source, target, {}
         assert source.au is not None
@@ -443,6 +461,7 @@ class TakesAUsAtPredict:
         y: ArrayLike | None = None,
         X_tgt: Any = None,
         *,
+        sample_weight: ArrayLike | None = None,
         au_src: ArrayLike | None = None,
         au_tgt: ArrayLike | None = None,
     ) -> NDArray:
@@ -450,13 +469,15 @@ class TakesAUsAtPredict:
 
         Parameters
         ----------
-        X, y, X_tgt, au_src, au_tgt : as in `fit`
+        X, y, X_tgt, sample_weight, au_src, au_tgt : as in `fit`
 
         Returns
         -------
         features : ndarray of float32 of shape (n, n_features)
         """
-        fitted = self.fit(X, y, X_tgt, au_src=au_src, au_tgt=au_tgt)  # type: ignore[attr-defined]
+        fitted = self.fit(  # type: ignore[attr-defined]
+            X, y, X_tgt, sample_weight=sample_weight, au_src=au_src, au_tgt=au_tgt
+        )
         return fitted.transform(X, au=au_src)
 
     def predict(self, X: Any, *, au: ArrayLike | None = None) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,12 @@ from .neighbors import NeighborIndex, Search, neighbor_blocks
 
 __all__ = ["NearSources"]
 
+# scores, labels and weights
+_Piece: TypeAlias = tuple[NDArray, NDArray, NDArray | None]
+
 
 class NearSources:
-    """Scores and labels of source samples, kept in the pieces they came in.
+    """Scores, labels and weights of source samples, kept in the pieces they came in.
 
     Pieces are put together, and the space and the index made, when a target is
     first asked about: adding many pieces takes time linear in their rows.
@@ -23,10 +27,12 @@ class NearSources:
     ----------
     scores : ndarray of shape (n_samples, n_aus)
     labels : ndarray of int64 of shape (n_samples,)
+    weights : ndarray of float64 of shape (n_samples,), optional
+        How much the vote of each counts; by default 1.
     """
 
-    def __init__(self, scores: NDArray, labels: NDArray):
-        self._pieces = [(scores, labels)]
+    def __init__(self, scores: NDArray, labels: NDArray, weights: NDArray | None = None):
+        self._pieces: list[_Piece] = [(scores, labels, weights)]
         self._space: tuple[str, AUSpace] | None = None
         self._index: tuple[tuple[str, int, Search], NeighborIndex] | None = None
 
@@ -46,11 +52,24 @@ class NearSources:
         """Class indices of all pieces, of shape (n_samples,)."""
         return self._joined[1]
 
+    @property
+    def weights(self) -> NDArray | None:
+        """Weights of all pieces, of shape (n_samples,); None where all are 1."""
+        return self._joined[2]
+
     @cached_property
-    def _joined(self) -> tuple[NDArray, NDArray]:
+    def _joined(self) -> _Piece:
         if len(self._pieces) > 1:
-            scores, labels = zip(*self._pieces, strict=True)
-            self._pieces = [(np.concatenate(scores), np.concatenate(labels))]
+            scores, labels, weights = zip(*self._pieces, strict=True)
+            joined = None
+            if any(piece is not None for piece in weights):
+                joined = np.concatenate(
+                    [
+                        np.ones(len(given)) if piece is None else piece
+                        for piece, given in zip(weights, labels, strict=True)
+                    ]
+                )
+            self._pieces = [(np.concatenate(scores), np.concatenate(labels), joined)]
         return self._pieces[0]
 
     def space(self, metric: str) -> AUSpace:
@@ -68,7 +87,7 @@ class NearSources:
         metric: str,
         search: Search,
     ) -> tuple[NDArray, NDArray]:
-        """Kernel-weighted votes of the nearest source samples.
+        """Kernel-weighted votes of the nearest source samples, times their own weights.
 
         The kernel is as wide as the distance to the farthest of the neighbours,
         per target, so that it needs no scale.
@@ -94,6 +113,8 @@ class NearSources:
         for block in neighbor_blocks(len(rows), index.n_neighbors):
             squared, neighbors = index.search(space.points(scores[rows[block]]))
             weights = _kernel(squared, neighbors)
+            if self.weights is not None:
+                weights *= self.weights[neighbors]
             cells = self.labels[neighbors]
             cells += np.arange(len(cells))[:, None] * n_classes
             votes[block] = np.bincount(

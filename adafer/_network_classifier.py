@@ -360,6 +360,7 @@ class NetworkClassifier(DomainClassifier):
         with seeded(int(rng.integers(2**31)), device):
             network = self._finish_network(network, source, is_new=is_new)
             trainer = self._trainer(network, device, rng)
+            trainer.weigh_source(source.weights)
             feed = self._feed([source] if target is None else [source, target], device)
             source_epochs = self.epochs if self.source_epochs is None else self.source_epochs
             trainer.fit_source(feed, labels, source_epochs)

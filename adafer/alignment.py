@@ -16,9 +16,9 @@ import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 
-from ._sklearn import Interval, StrOptions, fit_context
+from ._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from .faces import Faces, SkippedFace, check_faces, resize_faces
 
 __all__ = ["FIVE_POINTS", "FaceAligner", "FaceDetection", "similarity_transform"]
@@ -236,7 +236,7 @@ def _network(n_threads: int, process: int) -> _RetinaFace:
     return _RetinaFace(n_threads)
 
 
-class FaceAligner(TransformerMixin, BaseEstimator):
+class FaceAligner(TransformerMixin, AdaFEREstimator):
     """Find the face in each picture, level its eyes, and cut it out at one size.
 
     RetinaFace finds faces and five points of each: eyes, tip of the nose,

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ._near_sources import NearSources
-from ._sklearn import Interval, StrOptions, fit_context
+from ._sklearn import AdaFEREstimator, Interval, StrOptions, check_sample_weight, fit_context
 from .au_space import AUSpace
 from .aus.facs import binarize, fit_thresholds
 from .aus.scores import align_au_columns, check_au_scores, has_scores, row_blocks
@@ -29,7 +30,7 @@ _NOT_KEPT = (
 )
 
 
-class AUGuidedAnnotator(BaseEstimator):
+class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
     """Label target faces by the source faces that show the same action units.
 
     Fitted on source AU scores and labels; `annotate` then gives each target the
@@ -163,7 +164,9 @@ class AUGuidedAnnotator(BaseEstimator):
     # ------------------------------------------------------------------ fitting
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: ArrayLike, y: ArrayLike) -> AUGuidedAnnotator:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> AUGuidedAnnotator:
         """Count labels under each AU code of the source.
 
         Parameters
@@ -172,6 +175,10 @@ class AUGuidedAnnotator(BaseEstimator):
             AU scores of the source; rows with NaN (no face) are left out.
         y : array-like of shape (n_samples,)
             Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each sample counts: one of weight 2 as two, one of weight 0
+            not at all. Only the space in which near matching measures knows no
+            other weights than zero.
 
         Returns
         -------
@@ -185,11 +192,15 @@ class AUGuidedAnnotator(BaseEstimator):
         for fitted in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, fitted)
         self._near = None
-        return self._partial_fit(X, y, classes=None)
+        return self._partial_fit(X, y, classes=None, sample_weight=sample_weight)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> AUGuidedAnnotator:
         """Add more source samples to the counts.
 
@@ -203,38 +214,46 @@ class AUGuidedAnnotator(BaseEstimator):
         y : array-like of shape (n_samples,)
         classes : array-like of shape (n_classes,), optional
             All class labels; needed at the first call if this piece lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
 
         Returns
         -------
         self : AUGuidedAnnotator
         """
-        return self._partial_fit(X, y, classes=classes)
+        return self._partial_fit(X, y, classes=classes, sample_weight=sample_weight)
 
     def _partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None,
+        sample_weight: ArrayLike | None,
     ) -> AUGuidedAnnotator:
         self._check_schemes()
         first = not hasattr(self, "code_table_")
         scores, au_names = check_au_scores(X, name="X", keep_dtype=True)
-        truth: NDArray = column_or_1d(y)
+        truth: NDArray = column_or_1d(y, warn=True)
         check_consistent_length(scores, truth)
+        assert_all_finite(truth, input_name="y")
         check_classification_targets(truth)
         if not first:
-            scores = align_au_columns(
-                scores,
-                au_names,
-                getattr(self, "feature_names_in_", None),
-                self.n_features_in_,
-                name="X",
-                reference="the first piece",
-            )
+            scores = self._align(scores, au_names, "X", "the first piece")
         known = has_scores(scores)
         n_missing = len(known) - int(np.count_nonzero(known))
-        if n_missing:
+        weights = check_sample_weight(sample_weight, scores)
+        if weights is not None:
+            known &= weights > 0
+        if not known.all():
             scores, truth = scores[known], truth[known]
+            weights = None if weights is None else weights[known]
         if first:
             thresholds = fit_thresholds(
-                scores, threshold=self.threshold, quantile=self.quantile, au_names=au_names
+                scores,
+                threshold=self.threshold,
+                quantile=self.quantile,
+                au_names=au_names,
+                sample_weight=weights,
             )
             self.classes_ = np.unique(truth if classes is None else np.asarray(classes))
             self.thresholds_ = thresholds
@@ -244,12 +263,12 @@ class AUGuidedAnnotator(BaseEstimator):
             self.n_missing_ = 0
         labels = self._class_indices(truth)
         keys, _ = score_keys(scores, self.thresholds_)
-        table = CodeTable.from_keys(keys, self.n_features_in_, labels, len(self.classes_))
+        table = CodeTable.from_keys(keys, self.n_features_in_, labels, len(self.classes_), weights)
         self.code_table_ = table if first else self.code_table_.merge(table)
         self.n_missing_ += n_missing
-        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
+        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.counts.sum()
         if "near" in (self.matching, self.backoff):
-            self._keep_scores(scores, labels, first)
+            self._keep_scores(scores, labels, weights, first)
         return self
 
     def _class_indices(self, truth: NDArray) -> NDArray:
@@ -264,9 +283,11 @@ class AUGuidedAnnotator(BaseEstimator):
             )
         return labels
 
-    def _keep_scores(self, scores: NDArray, labels: NDArray, first: bool) -> None:
+    def _keep_scores(
+        self, scores: NDArray, labels: NDArray, weights: NDArray | None, first: bool
+    ) -> None:
         """Near matching needs the sources themselves."""
-        sources = NearSources(scores, labels)
+        sources = NearSources(scores, labels, weights)
         self._near = sources if first or self._near is None else self._near.merge(sources)
 
     @property
@@ -278,6 +299,11 @@ class AUGuidedAnnotator(BaseEstimator):
     def source_labels_(self) -> NDArray:
         """Class indices of the source samples, kept for near matching only."""
         return self._near_sources().labels
+
+    @property
+    def source_weights_(self) -> NDArray | None:
+        """Weights of the source samples, kept for near matching only; None where all are 1."""
+        return self._near_sources().weights
 
     @property
     def au_space_(self) -> AUSpace:
@@ -326,7 +352,7 @@ class AUGuidedAnnotator(BaseEstimator):
                 )
         self.code_table_ = self.code_table_.merge(later.code_table_)
         self.n_missing_ += later.n_missing_
-        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.n_samples
+        self.class_prior_ = self.code_table_.counts.sum(axis=0) / self.code_table_.counts.sum()
         if self._near is not None:
             self._near = self._near.merge(later._near_sources())
         return self
@@ -352,13 +378,24 @@ class AUGuidedAnnotator(BaseEstimator):
     def _aligned(self, X: ArrayLike, name: str) -> NDArray:
         check_is_fitted(self, "code_table_")
         scores, au_names = check_au_scores(unwrap_target(X), name=name, keep_dtype=True)
+        return self._align(scores, au_names, name, "the source's AU scores")
+
+    def _align(
+        self, scores: NDArray, au_names: list[str] | None, name: str, reference: str
+    ) -> NDArray:
+        """Bring AU scores into the order of those fitted on."""
+        if name == "X" and au_names is None and scores.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {scores.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input, the AUs that it was fitted on."
+            )
         return align_au_columns(
             scores,
             au_names,
             getattr(self, "feature_names_in_", None),
             self.n_features_in_,
             name=name,
-            reference="the source's AU scores",
+            reference=reference,
         )
 
     def annotate(self, X: ArrayLike, *, name: str = "au_tgt") -> TargetAnnotation:
@@ -395,7 +432,7 @@ class AUGuidedAnnotator(BaseEstimator):
         scores = self._aligned(X, name)
         keys, known = score_keys(scores, self.thresholds_)
         codes, code = distinct_keys(keys, self.n_features_in_)
-        n_matches = np.zeros(len(codes), dtype=np.int64)
+        n_matches = np.zeros(len(codes), dtype=self.code_table_.counts.dtype)
         matched = self._exact_rows(codes)
         n_matches[matched >= 0] = self.code_table_.counts[matched[matched >= 0]].sum(axis=1)
 

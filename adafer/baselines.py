@@ -393,7 +393,7 @@ class AUQueryClassifier(TakesAUsAtPredict, DomainClassifier):
         assert source.au is not None
         # fit would not know of classes whose pictures all lack a face
         self.annotator_ = self._new_annotator().partial_fit(
-            source.au, classes[labels], classes=classes
+            source.au, classes[labels], classes=classes, sample_weight=source.weights
         )
 
     def _new_annotator(self) -> AUGuidedAnnotator:
@@ -441,6 +441,8 @@ class AUQueryClassifier(TakesAUsAtPredict, DomainClassifier):
         if self.backoff == "near":
             arrays["source_scores"] = annotator.source_scores_
             arrays["source_labels"] = annotator.source_labels_
+            if annotator.source_weights_ is not None:
+                arrays["source_weights"] = annotator.source_weights_
         return arrays
 
     def _set_arrays(self, arrays: dict[str, NDArray]) -> None:
@@ -463,9 +465,14 @@ class AUQueryClassifier(TakesAUsAtPredict, DomainClassifier):
             counts=counts,
             last_position=arrays["last_position"],
             last_label=arrays["last_label"],
-            n_samples=int(counts.sum()),
+            n_samples=int(arrays["last_position"].max()) + 1,
         )
         annotator.class_prior_ = counts.sum(axis=0) / counts.sum()
         if self.backoff == "near":
-            annotator._keep_scores(arrays["source_scores"], arrays["source_labels"], first=True)
+            annotator._keep_scores(
+                arrays["source_scores"],
+                arrays["source_labels"],
+                arrays.get("source_weights"),
+                first=True,
+            )
         self.annotator_ = annotator

@@ -220,7 +220,8 @@ class AdaFERClassifier(NetworkClassifier):
             annotator = clone(self.annotator)
         else:
             annotator = AUGuidedAnnotator(matching="near" if self.recipe == "fused" else "exact")
-        self.annotator_ = annotator.fit(source.au, y)
+        weights = {} if source.weights is None else {"sample_weight": source.weights}
+        self.annotator_ = annotator.fit(source.au, y, **weights)
         without = np.setdiff1d(y, self.annotator_.classes_).tolist()
         if without:
             raise ValueError(
@@ -267,7 +268,7 @@ class AdaFERClassifier(NetworkClassifier):
             halves = split_aus(source.au_names, au_src.shape[1])
             first, second = (
                 AUGuidedAnnotator(matching="near")
-                .fit(au_src[:, columns], y)
+                .fit(au_src[:, columns], y, source.weights)
                 .predict_proba(au_tgt[:, columns])
                 for columns in halves
             )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .aus.scores import check_au_scores
 from .faces import Faces, OnError, SkippedFace
-from .store import decode_faces
+from .store import decode_faces, pick_rows
 
 __all__ = [
     "DomainInputs",
@@ -36,6 +36,8 @@ class DomainInputs(NamedTuple):
     skipped : list of SkippedFace
     scored_by : str or None
         What the AU scores are from: "given", or the detector's identity.
+    weights : ndarray of float64 of shape (n,) or None
+        Of the source's samples; None where all count the same.
     """
 
     inputs: NDArray
@@ -44,6 +46,28 @@ class DomainInputs(NamedTuple):
     au_names: list[str] | None
     skipped: list[SkippedFace]
     scored_by: str | None = None
+    weights: NDArray | None = None
+
+    def weighted(self, weights: NDArray) -> DomainInputs:
+        """Leave out samples of weight zero, and keep the weights of the others.
+
+        Parameters
+        ----------
+        weights : ndarray of float64 of shape (n_all,)
+            One per row of the domain, read or not.
+        """
+        own = weights[self.kept]
+        used = own > 0
+        if not used.any():
+            raise ValueError("All pictures of X that can be read have a sample_weight of zero.")
+        if used.all():
+            return self._replace(weights=own)
+        return self._replace(
+            inputs=pick_rows(self.inputs, np.flatnonzero(used)),
+            kept=self.kept[used],
+            au=None if self.au is None else self.au[used],
+            weights=own[used],
+        )
 
 
 def is_features(X: Any) -> bool:

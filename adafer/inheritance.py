@@ -48,7 +48,8 @@ class TargetAnnotation:
     weights : ndarray of float64 of shape (n_targets,)
         1 where the target takes part in the target loss, 0 where it has no label.
     match_counts : ndarray of int64 of shape (n_targets,)
-        How many source samples share the target's AU code.
+        How many source samples share the target's AU code; the sum of their
+        weights, float64, where these were given.
     matched_by : ndarray of str of shape (n_targets,)
         What gave the label: "exact", "hamming", "near", "prior" or "none".
 

@@ -148,7 +148,8 @@ class CodeTable:
     keys : ndarray of shape (n_codes,)
         Their packed keys, ascending.
     counts : ndarray of shape (n_codes, n_classes), dtype int64
-        How often each label was seen under each code.
+        How often each label was seen under each code; sums of weights, float64,
+        where samples had some.
     last_position : ndarray of shape (n_codes,), dtype int64
         Position, in the order of fitting, of the last sample with the code.
     last_label : ndarray of shape (n_codes,), dtype int64
@@ -174,7 +175,9 @@ class CodeTable:
     n_samples: int
 
     @classmethod
-    def from_samples(cls, codes: NDArray, labels: NDArray, n_classes: int) -> CodeTable:
+    def from_samples(
+        cls, codes: NDArray, labels: NDArray, n_classes: int, weights: NDArray | None = None
+    ) -> CodeTable:
         """Count labels under each distinct code.
 
         Parameters
@@ -182,16 +185,25 @@ class CodeTable:
         codes : ndarray of shape (n_samples, n_aus), values in {0, 1}
         labels : ndarray of int of shape (n_samples,), in [0, n_classes)
         n_classes : int
+        weights : ndarray of float64 of shape (n_samples,), optional
+            How much each sample counts; by default 1, and counts are integers.
 
         Returns
         -------
         CodeTable
         """
         codes = np.asarray(codes)
-        return cls.from_keys(code_keys(codes), codes.shape[1], labels, n_classes)
+        return cls.from_keys(code_keys(codes), codes.shape[1], labels, n_classes, weights)
 
     @classmethod
-    def from_keys(cls, keys: NDArray, n_aus: int, labels: NDArray, n_classes: int) -> CodeTable:
+    def from_keys(
+        cls,
+        keys: NDArray,
+        n_aus: int,
+        labels: NDArray,
+        n_classes: int,
+        weights: NDArray | None = None,
+    ) -> CodeTable:
         """Count labels under each distinct code, given by its key.
 
         Parameters
@@ -201,18 +213,23 @@ class CodeTable:
         n_aus : int
         labels : ndarray of int of shape (n_samples,), in [0, n_classes)
         n_classes : int
+        weights : ndarray of float64 of shape (n_samples,), optional
+            As of `from_samples`.
 
         Returns
         -------
         CodeTable
         """
         distinct, index = distinct_keys(keys, n_aus)
-        counts = np.zeros(len(distinct) * n_classes, dtype=np.int64)
+        counts = np.zeros(
+            len(distinct) * n_classes, dtype=np.int64 if weights is None else np.float64
+        )
         last = np.empty(len(distinct), dtype=np.int64)
         # blocks are as long as the counts, so that adding these up stays linear
         for rows in row_blocks(len(keys), max(1 << 20, len(counts))):
             cells = index[rows] * np.int64(n_classes) + labels[rows]
-            counts += np.bincount(cells, minlength=len(counts))
+            part = None if weights is None else weights[rows]
+            counts += np.bincount(cells, weights=part, minlength=len(counts))
             last[index[rows]] = np.arange(rows.start, rows.stop)  # the last of equal indices stays
         return cls(
             codes=unpack_keys(distinct, n_aus),
@@ -227,7 +244,8 @@ class CodeTable:
         """Add up two tables; the samples of `later` come after those of this one."""
         keys = np.union1d(self.keys, later.keys)
         n_aus, n_classes = self.codes.shape[1], self.counts.shape[1]
-        counts = np.zeros((len(keys), n_classes), dtype=np.int64)
+        dtype = np.result_type(self.counts, later.counts)
+        counts = np.zeros((len(keys), n_classes), dtype=dtype)
         position, label = np.empty((2, len(keys)), dtype=np.int64)
         for table, offset in ((self, 0), (later, self.n_samples)):
             rows = np.searchsorted(keys, table.keys)

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._files import new_file, new_folder
+from .aus.scores import row_blocks
 from .faces import Faces, OnError, Picture, SkippedFace, resize_faces
 
 if TYPE_CHECKING:
     from .aus import AUExtractor
 
-__all__ = ["MEMORY_BYTES", "DecodedFaces", "decode_faces"]
+__all__ = ["MEMORY_BYTES", "DecodedFaces", "decode_faces", "pick_rows"]
 
 # Up to so many bytes the faces of a domain stay in memory.
 MEMORY_BYTES = 512 * 2**20
@@ -144,6 +145,30 @@ def decode_faces(
     return DecodedFaces(rows.faces, np.concatenate(kept), list(data.skipped), scores)
 
 
+def pick_rows(inputs: NDArray, rows: NDArray) -> NDArray:
+    """Give some of a domain's inputs; many faces go to a file, as in `decode_faces`.
+
+    Parameters
+    ----------
+    inputs : ndarray of shape (n_all, n_inputs) or (n_all, size, size, 3)
+        Features, or faces.
+    rows : ndarray of int64 of shape (n,)
+
+    Returns
+    -------
+    picked : ndarray
+        ``inputs[rows]``; of many faces a `numpy.memmap`, not writable.
+    """
+    if inputs.ndim == 2:
+        return inputs[rows]
+    with _new_rows(None, len(rows), inputs.shape[1], None) as kept:
+        for block in row_blocks(len(rows), max(1, _BLOCK_BYTES // inputs[0].nbytes)):
+            kept.append(inputs[rows[block]])
+        kept.finish([])
+    assert kept.faces is not None
+    return kept.faces
+
+
 class _Rows:
     """Takes faces chunk by chunk; here they stay in memory."""
 
@@ -154,7 +179,7 @@ class _Rows:
         self.count = 0
         self.all = np.empty((n_faces, size, size, 3), dtype=np.uint8)
 
-    def append(self, images: list[Picture]) -> None:
+    def append(self, images: list[Picture] | Picture) -> None:
         small = resize_faces(images, self.size)
         self._write(small)
         self.count += len(small)
@@ -173,7 +198,7 @@ class _KnownRows(_Rows):
         self.count = len(faces)
         self.known = faces
 
-    def append(self, images: list[Picture]) -> None:
+    def append(self, images: list[Picture] | Picture) -> None:
         pass
 
     def finish(self, skipped: list[SkippedFace]) -> None:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
-__all__ = ["as_target", "unwrap_target"]
+from ._sklearn import is_cross_validating, pipelines_around
+
+__all__ = [
+    "UntransformedTargetWarning",
+    "as_target",
+    "check_not_cut",
+    "check_transformed",
+    "unwrap_target",
+]
+
+
+class UntransformedTargetWarning(UserWarning):
+    """The target reaches a pipeline's classifier without passing the steps before it."""
 
 
 def as_target(X_tgt: Any) -> tuple[Any]:
@@ -36,6 +49,72 @@ def as_target(X_tgt: Any) -> tuple[Any]:
 
 def unwrap_target(value: Any) -> Any:
     """Undo `as_target`; anything else is given back unchanged."""
-    if isinstance(value, tuple) and len(value) == 1 and not isinstance(value[0], (str, bytes)):
-        return value[0]
-    return value
+    return value[0] if _is_wrapped(value) else value
+
+
+def _is_wrapped(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 1 and not isinstance(value[0], (str, bytes))
+
+
+def check_not_cut(n_samples: int, **targets: Any) -> None:
+    """Refuse target data that cross-validation seems to have cut.
+
+    Parameters
+    ----------
+    n_samples : int
+        Rows of `X`.
+    **targets : object
+        Target data by name, as they arrived.
+
+    Raises
+    ------
+    ValueError
+        If one came without `as_target`, out of a function of scikit-learn that
+        cuts rows, with just as many rows as `X`.
+    """
+    plain = [
+        name
+        for name, value in targets.items()
+        if value is not None
+        and not _is_wrapped(value)
+        and hasattr(value, "__len__")
+        and len(value) == n_samples
+    ]
+    if plain and is_cross_validating():
+        name = plain[0]
+        raise ValueError(
+            f"{name} has {n_samples} rows, as many as X, inside a cross-validation, which cuts "
+            "everything that has as many rows as X by the folds of the source. Pass "
+            f"{name}=as_target({name}), which stays whole."
+        )
+
+
+def check_transformed(estimator: Any) -> None:
+    """Warn where a pipeline that is fitting an estimator hands on the target as it came.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose ``fit`` got a target.
+
+    Warns
+    -----
+    UntransformedTargetWarning
+        If there are steps before it that `X` passed and `X_tgt` did not.
+    """
+    before = [
+        name
+        for pipeline in pipelines_around(estimator)
+        if "X_tgt" not in (pipeline.transform_input or [])
+        for name, step in pipeline.steps[:-1]
+        if step not in (None, "passthrough")
+    ]
+    if before:
+        warnings.warn(
+            f"X_tgt did not pass the steps {before} before {type(estimator).__name__}, while X "
+            'did. Make the pipeline with transform_input=["X_tgt"] under '
+            "sklearn.set_config(enable_metadata_routing=True). If X_tgt was brought to the same "
+            "form by hand, ignore adafer.target.UntransformedTargetWarning.",
+            UntransformedTargetWarning,
+            stacklevel=4,
+        )

@@ -7,11 +7,10 @@ from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._sklearn import Interval, StrOptions, fit_context
+from ._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from .aus.scores import align_au_columns, check_au_scores
 from .hard_negatives import CodedDomain, HardNegatives
 from .matching import find_keys
@@ -44,7 +43,7 @@ class Triplets:
         return len(self.anchor)
 
 
-class TripletMiner(BaseEstimator):
+class TripletMiner(AdaFEREstimator):
     """Draw triplets (anchor, positive, negative) across the two domains.
 
     Only cross-domain triplets are kept: (source anchor, target positive, target

@@ -425,3 +425,51 @@ def test_annotating_many_faces_keeps_few_bytes_of_each():
     assert annotation.coverage == 1
     assert kept < 12 * n
     assert peak < 200 * n  # one copy in float64 is 160 bytes a face
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("threshold", ["quantile", 0.5])
+def test_whole_weights_are_repetitions(seed, threshold):
+    au_src, y, au_tgt, rng = problem(seed)
+    au_src = au_src.round(1)  # equal scores, too
+    weights = rng.integers(0, 4, len(y))
+    for options in ({}, {"backoff": "prior"}, {"matching": "hamming"}):
+        annotator = AUGuidedAnnotator(threshold=threshold, quantile=0.6, **options)
+        weighted = clone(annotator).fit(au_src, y, weights)
+        repeated = clone(annotator).fit(au_src.repeat(weights, axis=0), y.repeat(weights))
+        np.testing.assert_allclose(weighted.thresholds_, repeated.thresholds_, atol=1e-12)
+        np.testing.assert_allclose(weighted.class_prior_, repeated.class_prior_)
+        found, expected = weighted.annotate(au_tgt), repeated.annotate(au_tgt)
+        np.testing.assert_allclose(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.match_counts, expected.match_counts)
+        np.testing.assert_array_equal(found.hard_labels, expected.hard_labels)
+
+
+def test_near_matching_weighs_the_votes_of_sources():
+    au_src, y, au_tgt, rng = problem(0)
+    weights = rng.random(len(y)) + 0.1
+    annotator = AUGuidedAnnotator(matching="near", n_neighbors=7).fit(au_src, y, weights)
+    annotation = annotator.annotate(au_tgt)
+    sources, targets = (annotator.au_space_.transform(scores) for scores in (au_src, au_tgt))
+    prior = np.array([weights[y == name].sum() for name in CLASSES]) / weights.sum()
+    for target, label in zip(targets, annotation.labels, strict=True):
+        distance = np.linalg.norm(sources - target, axis=1)
+        nearest = np.argsort(distance)[:7]
+        kernel = np.exp(-2 * (distance[nearest] / distance[nearest].max()) ** 2)
+        votes = 5.0 * prior
+        for row, share in zip(nearest, kernel * weights[nearest], strict=True):
+            votes[y[row] == CLASSES] += share
+        np.testing.assert_allclose(label, votes / votes.sum(), rtol=1e-4)
+
+
+def test_weights_add_up_over_pieces():
+    au_src, y, au_tgt, rng = problem(1)
+    weights = rng.random(len(y))
+    for matching in ("exact", "near"):
+        whole = AUGuidedAnnotator(matching=matching, threshold=0.5).fit(au_src, y, weights)
+        pieces = AUGuidedAnnotator(matching=matching, threshold=0.5)
+        for rows in np.array_split(np.arange(len(y)), 3):
+            pieces.partial_fit(au_src[rows], y[rows], CLASSES, sample_weight=weights[rows])
+        np.testing.assert_allclose(
+            pieces.predict_proba(au_tgt), whole.predict_proba(au_tgt), rtol=1e-6
+        )

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import adafer
 from adafer import AdaFERClassifier, AUGuidedAnnotator, as_target
@@ -37,17 +36,6 @@ def tiny_faces(**options):
 
 def domains(problem, *names):
     return {name: problem[name] for name in names or ("X_tgt", "au_src", "au_tgt")}
-
-
-@parametrize_with_checks(
-    [
-        AdaFERClassifier(epochs=12, learning_rate=0.02, random_state=0),
-        AdaFERClassifier(recipe="paper", epochs=12, learning_rate=0.02, random_state=0),
-    ]
-)
-def test_scikit_learns_own_checks_pass(estimator, check):
-    check(estimator)
-    assert not hasattr(estimator, "network_")  # checks work on clones
 
 
 def test_adapting_beats_source_only_under_a_shift(feature_problem):
@@ -354,15 +342,6 @@ def test_cross_validation_keeps_the_target_whole(feature_problem, n_target):
     assert (found["test_score"] > 0.5).all()
     for clf in found["estimator"]:
         assert len(clf.target_labels_) == n_target
-
-
-@pytest.mark.parametrize("labels", [[3, 7], [True, False], ["a", "b"]])
-def test_integer_boolean_and_string_labels_come_back_as_they_were(feature_problem, labels):
-    p = feature_problem
-    y = np.array(labels)[(p["y"] == "joy").astype(int)]
-    clf = small(epochs=1).fit(p["X"], y)
-    assert clf.predict(p["X"]).dtype == y.dtype
-    assert set(clf.classes_.tolist()) == set(labels)
 
 
 def test_verbose_says_one_line_per_epoch(feature_problem, capsys):

@@ -14,7 +14,7 @@ from adafer import AdaFERClassifier, SourceOnlyClassifier, faces, store
 from adafer.aus import AUExtractor
 from adafer.deep.batches import Feed
 from adafer.faces import FaceReadError, check_faces, resize_faces
-from adafer.store import decode_faces
+from adafer.store import decode_faces, pick_rows
 
 
 @pytest.fixture
@@ -89,6 +89,16 @@ def test_a_file_holds_what_memory_would_hold(files, pictures, monkeypatch, n_job
     assert not mapped.flags.writeable
     np.testing.assert_array_equal(in_memory, resize_faces(pictures, 24))
     np.testing.assert_array_equal(mapped, in_memory)
+
+
+def test_some_of_many_faces_go_to_a_file_too(files, place):
+    held = decode_faces(check_faces(files), 24).faces
+    rows = np.array([0, 3, 4, 8])
+    picked = pick_rows(held, rows)
+    assert isinstance(picked, np.memmap)
+    np.testing.assert_array_equal(picked, held[rows])
+    features = np.arange(18, dtype=np.float32).reshape(9, 2)
+    np.testing.assert_array_equal(pick_rows(features, rows), features[rows])
 
 
 def test_the_file_has_no_name_and_goes_with_its_faces(files, place):

@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._sklearn import HasMethods, Interval, StrOptions, fit_context
+from .._sklearn import AdaFEREstimator, HasMethods, Interval, StrOptions, fit_context
 from ..faces import Faces, check_faces
 from .cache import AUScoreCache
 from .facs import binarize, fit_thresholds
@@ -67,7 +67,7 @@ class AUDetector(Protocol):
         ...
 
 
-class AUExtractor(TransformerMixin, BaseEstimator):
+class AUExtractor(TransformerMixin, AdaFEREstimator):
     """Score the facial action units of pictures.
 
     Parameters

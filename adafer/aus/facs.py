@@ -176,6 +176,7 @@ def fit_thresholds(
     threshold: Literal["quantile"] | float = "quantile",
     quantile: float = 0.7,
     au_names: Sequence[str] | None = None,
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Find the score of each AU above which it counts as shown.
 
@@ -195,6 +196,8 @@ def fit_thresholds(
         next smaller score is taken.
     au_names : sequence of str, optional
         How messages call the columns.
+    sample_weight : ndarray of float64 of shape (n_samples,), optional
+        All above zero. A row of weight 2 counts as two.
 
     Returns
     -------
@@ -244,20 +247,26 @@ def fit_thresholds(
         raise ValueError(f"quantile must lie between 0 and 1; got {quantile!r}.")
 
     # AU by AU: a copy of all scores in float64 might not fit
+    weights = None if sample_weight is None else np.asarray(sample_weight)[known]
     thresholds, constant = np.empty(scores.shape[1]), np.empty(scores.shape[1], dtype=np.bool_)
     for column in range(scores.shape[1]):
         values = scores[:, column] if n_known == len(scores) else scores[known, column]
         thresholds[column], constant[column] = _column_quantile(
-            np.array(values, dtype=np.float64), quantile
+            np.array(values, dtype=np.float64), quantile, weights
         )
     _judge_constant_columns(constant, n_known, au_names)
     return thresholds
 
 
-def _column_quantile(values: NDArray[np.float64], quantile: float) -> tuple[float, bool]:
+def _column_quantile(
+    values: NDArray[np.float64], quantile: float, weights: NDArray[np.float64] | None
+) -> tuple[float, bool]:
     """Threshold of one AU, and whether its scores are all equal."""
     low, high = values.min(), values.max()
-    threshold = float(np.quantile(values, quantile))
+    if weights is None:
+        threshold = float(np.quantile(values, quantile))
+    else:
+        threshold = _weighted_quantile(values, quantile, weights)
     if low == high:
         return threshold, True
     if ((values == 0) | (values == 1)).all():
@@ -267,12 +276,26 @@ def _column_quantile(values: NDArray[np.float64], quantile: float) -> tuple[floa
     return threshold, False
 
 
+def _weighted_quantile(
+    values: NDArray[np.float64], quantile: float, weights: NDArray[np.float64]
+) -> float:
+    """Quantile of the values repeated as often as their weights say."""
+    order = np.argsort(values, kind="stable")
+    ends = np.cumsum(weights[order])
+    position = max(ends[-1] - 1.0, 0.0) * quantile
+    share, last = position % 1.0, len(values) - 1
+    places = np.floor(position) + np.array([0.0, 1.0])
+    low, high = values[order[np.minimum(np.searchsorted(ends, places, side="right"), last)]]
+    return float((1.0 - share) * low + share * high)
+
+
 def _judge_constant_columns(
     constant: NDArray[np.bool_], n_samples: int, au_names: Sequence[str] | None
 ) -> None:
     if constant.all():
         raise ValueError(
-            f"All {len(constant)} AUs are constant over the {n_samples} pictures with a face: "
+            f"All {len(constant)} AUs are constant over the {n_samples} pictures with a face "
+            f"(n_samples = {n_samples}): "
             "equal scores cannot tell faces apart. Give more or other pictures, another "
             "detector, or a fixed threshold."
         )

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from .._sklearn import Interval, StrOptions, fit_context
+from .._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from ..faces import check_faces, read_faces, resize_faces
 from ..target import unwrap_target
 from ._au_labels import (
@@ -35,7 +35,7 @@ __all__ = ["AUNetwork"]
 _STATISTICS_ROWS = 10_000
 
 
-class AUNetwork(BaseEstimator):
+class AUNetwork(AdaFEREstimator):
     """Detect action units by two networks that were trained to agree.
 
     Multi-label co-regularisation (MLCR): two backbones give two views of each

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 
 __all__ = ["align_au_columns", "check_au_scores", "has_scores", "row_blocks"]
 
@@ -61,7 +62,13 @@ def check_au_scores(
     ValueError
         If the array is not 2-D, is empty, has another number of rows, has
         values outside [0, 1], or holds NaN only.
+    TypeError
+        If it is sparse, or holds no numbers.
     """
+    if issparse(au):
+        raise TypeError(f"{name} is a sparse matrix; dense AU scores are needed: {name}.toarray().")
+    if np.iscomplexobj(au):
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
     columns = getattr(au, "columns", None)
     au_names = None if columns is None else [str(column) for column in columns]
     try:
@@ -71,14 +78,19 @@ def check_au_scores(
         if not keep_dtype or scores.dtype not in (np.float32, np.uint8):
             scores = scores.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise type(error)(
             f"{name} must hold numbers, one column per AU; got {error}. "
             "Leave out columns such as file names."
         ) from error
-    if scores.ndim != 2 or scores.shape[1] == 0:
+    if scores.ndim != 2:
         raise ValueError(
             f"{name} must have shape (n_samples, n_aus); got {scores.shape}. "
-            "One row per picture, one column per AU."
+            "Reshape your data: one row per picture, one column per AU."
+        )
+    if scores.shape[1] == 0:
+        raise ValueError(
+            f"{name} has 0 feature(s) (shape={scores.shape}) while a minimum of 1 is required: "
+            "one column per AU."
         )
     if len(scores) == 0:
         raise ValueError(f"{name} is empty: got 0 rows, expected one per picture.")

@@ -135,6 +135,9 @@ class JointBatch:
         Share of the stage that is done, in [0, 1).
     pooled : Tensor of float32 of shape (n, n_features)
         What `features` were before their norms were made 1: the classifier's input.
+    weights : Tensor of float32 of shape (n,) or None
+        Sample weights of source rows, with a mean of 1 over the source; 1 on
+        target rows. None where all count the same.
     """
 
     rows: Tensor
@@ -146,12 +149,21 @@ class JointBatch:
     logits: Tensor
     progress: float
     pooled: Tensor
+    weights: Tensor | None = None
 
-    def source_loss(self) -> Tensor:
-        """Cross-entropy, mean over the source rows."""
-        total = nn.functional.cross_entropy(
-            self.logits, self.labels, ignore_index=-1, reduction="sum"
-        )
+    def source_loss(self, logits: Tensor | None = None) -> Tensor:
+        """Cross-entropy, mean over the source rows, times their weights if there are any.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, n_classes), optional
+            Of another classifier; by default `logits` of the batch.
+        """
+        logits = self.logits if logits is None else logits
+        how = "sum" if self.weights is None else "none"
+        total = nn.functional.cross_entropy(logits, self.labels, ignore_index=-1, reduction=how)
+        if self.weights is not None:
+            total = (total * self.weights).sum()
         return total / self.is_source.sum().clamp_min(1)
 
 
@@ -227,8 +239,22 @@ class Trainer:
         self.verbose = verbose if is_writer() else 0
         self.compiled = compiled and device.type == "cuda"
         self.history: list[dict] = []
+        self._source_weights: Tensor | None = None
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.fabric, self.group = join(device, resolve_precision(precision, device))
+
+    def weigh_source(self, weights: NDArray | None) -> None:
+        """Let source rows count more or less in their loss.
+
+        Parameters
+        ----------
+        weights : ndarray of float of shape (n_source,), or None
+        """
+        if weights is None:
+            self._source_weights = None
+        else:
+            scaled = torch.from_numpy(weights / weights.mean())
+            self._source_weights = scaled.float().to(self.device)
 
     def fit_source(self, feed: Feed, labels: NDArray, epochs: int) -> None:
         """Source stage: cross-entropy on the labelled domain.
@@ -247,8 +273,10 @@ class Trainer:
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
             logits = self.group.gather(self._forward(model, feed, rows)[1].float(), len(rows))
             at = send(torch.from_numpy(rows), self.device)
-            loss = nn.functional.cross_entropy(logits, truth[at])
-            return {"loss": loss}
+            if self._source_weights is None:
+                return {"loss": nn.functional.cross_entropy(logits, truth[at])}
+            losses = nn.functional.cross_entropy(logits, truth[at], reduction="none")
+            return {"loss": (losses * self._source_weights[at]).mean()}
 
         for epoch, model, optimizer in self._epochs("source", epochs):
             batches = list(shuffled_batches(n_source, self.batch_size, self.rng))
@@ -294,6 +322,10 @@ class Trainer:
         truth = torch.full((n_all,), -1, dtype=torch.int64)
         truth[:n_source] = torch.from_numpy(labels)
         truth = truth.to(self.device)
+        weights = None
+        if self._source_weights is not None:
+            weights = torch.ones(n_all, device=self.device)
+            weights[:n_source] = self._source_weights
         n_done, n_steps = 0, 1
 
         def in_line(rows: NDArray) -> NDArray:
@@ -317,6 +349,7 @@ class Trainer:
                 logits=self.group.gather(logits.float(), n),
                 progress=(n_done - 1) / n_steps,
                 pooled=self.group.gather(tap.value.float(), n),
+                weights=None if weights is None else weights[at],
             )
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
@@ -383,6 +416,7 @@ class Trainer:
                 {scheme: table[(batch.rows - n_source).clamp_min(0)]},
                 torch.ones_like(batch.rows, dtype=torch.float32),
                 beta,
+                source_weights=batch.weights,
             )
             return {"loss": loss, "loss_source": terms["source"], "loss_target": terms[scheme]}
 
@@ -433,6 +467,7 @@ class Trainer:
                 {scheme: table[batch.rows] for scheme, table in pseudo.items()},
                 weights[batch.rows],
                 adaptation.beta,
+                source_weights=batch.weights,
             )
             found = {f"loss_{name}": term for name, term in terms.items()}
             if adaptation.epsilon > 0:

@@ -68,6 +68,8 @@ def classification_loss(
     target_labels: dict[str, Tensor],
     weights: Tensor,
     beta: float,
+    *,
+    source_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Equation 3: source cross-entropy plus beta times the terms of the target.
 
@@ -88,6 +90,8 @@ def classification_loss(
     weights : Tensor of shape (n,)
         0 leaves a target row out; read on target rows only.
     beta : float
+    source_weights : Tensor of shape (n,), optional
+        Sample weights with a mean of 1; read on source rows only.
 
     Returns
     -------
@@ -102,6 +106,8 @@ def classification_loss(
     from_source = source.to(logits.dtype)
     log_p = functional.log_softmax(logits, dim=1)
     picked = -log_p.gather(1, source_labels.clamp_min(0)[:, None])[:, 0]
+    if source_weights is not None:
+        picked = picked * source_weights
     terms = {"source": _masked_mean(picked, from_source)}
     loss = terms["source"]
     target_weights = weights * (1 - from_source)

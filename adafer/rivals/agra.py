@@ -146,6 +146,7 @@ class AGRAClassifier(NetworkClassifier):
         y: ArrayLike,
         X_tgt: Any = None,
         *,
+        sample_weight: ArrayLike | None = None,
         au_src: ArrayLike | None = None,
         au_tgt: ArrayLike | None = None,
         points_src: ArrayLike | None = None,
@@ -155,7 +156,7 @@ class AGRAClassifier(NetworkClassifier):
 
         Parameters
         ----------
-        X, y, X_tgt : as in `DANNClassifier.fit`
+        X, y, X_tgt, sample_weight : as in `DANNClassifier.fit`
         au_src, au_tgt : ignored
             Taken so that methods can be exchanged.
         points_src, points_tgt : array-like of shape (n, 5, 2), default=None
@@ -177,14 +178,16 @@ class AGRAClassifier(NetworkClassifier):
         if X_tgt is None and points_tgt is not None:
             raise ValueError("points_tgt was given without X_tgt. Give the target's pictures too.")
         # points travel as AU scores do; this method has no use for scores
-        return super().fit(X, y, X_tgt, au_src=points_src, au_tgt=points_tgt)
+        return super().fit(
+            X, y, X_tgt, sample_weight=sample_weight, au_src=points_src, au_tgt=points_tgt
+        )
 
     def _read(
-        self, X: Any, X_tgt: Any, au_src: Any, au_tgt: Any
+        self, X: Any, X_tgt: Any, au_src: Any, au_tgt: Any, weights: NDArray | None
     ) -> tuple[DomainInputs, DomainInputs | None, dict[str, Any]]:
         points_src = _check_points(au_src, X, "points_src", "X")
         points_tgt = _check_points(au_tgt, X_tgt, "points_tgt", "X_tgt")
-        source, target, fitted = super()._read(X, X_tgt, None, None)
+        source, target, fitted = super()._read(X, X_tgt, None, None, weights)
         return (
             _with_points(source, points_src),
             None if target is None else _with_points(target, points_tgt),

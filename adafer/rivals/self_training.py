@@ -121,7 +121,6 @@ class SelfTrainingClassifier(NetworkClassifier):
 
     def _adapt(self, trainer: Trainer, feed: Feed, labels: NDArray, plan: None) -> None:
         import torch
-        from torch.nn import functional
 
         from ..deep.loop import mixed_rows
         from ..deep.pseudo import (
@@ -155,10 +154,7 @@ class SelfTrainingClassifier(NetworkClassifier):
             with trainer.fabric.autocast():
                 strong = network(inputs[own])[1]
             strong = trainer.group.gather(strong.float(), len(inputs))
-            source = functional.cross_entropy(
-                strong[batch.source_at], batch.labels[batch.source_at]
-            )
-            source = (batch.source_loss() + source) / 2
+            source = (batch.source_loss() + batch.source_loss(strong)) / 2
             consistency = consistency_loss(strong[at], given[0][targets], given[1][targets])
             opinions.look(targets, batch.logits[at])
             return {

@@ -89,8 +89,6 @@ class SWDClassifier(NetworkClassifier):
         self.n_directions = n_directions
 
     def _adapt(self, trainer: Trainer, feed: Feed, labels: NDArray, plan: None) -> None:
-        from torch.nn import functional
-
         from ..deep.discrepancy import sliced_wasserstein, unit_directions
         from ..deep.loop import FurtherStep
 
@@ -100,12 +98,7 @@ class SWDClassifier(NetworkClassifier):
         first, second = network.classifier, _second_classifier(network.classifier)
 
         def source_loss(batch: JointBatch, features: Tensor) -> Tensor:
-            own = batch.source_at
-            losses = [
-                functional.cross_entropy(classifier(features[own]), batch.labels[own])
-                for classifier in (first, second)
-            ]
-            return losses[0] + losses[1]
+            return batch.source_loss(first(features)) + batch.source_loss(second(features))
 
         def discrepancy(batch: JointBatch, features: Tensor) -> Tensor:
             rows = features[batch.target_at]

@@ -68,7 +68,8 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "fit", ["fused", "paper", "DANNClassifier", "SelfTrainingClassifier", "SWDClassifier"]
+    "fit",
+    ["fused", "paper", "DANNClassifier", "SelfTrainingClassifier", "SWDClassifier", "weighted"],
 )
 def test_two_processes_follow_one_with_the_same_batches(together, alone, fit):
     for found in together["ranks"]:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from adafer.deep.backbones import build_network
+from adafer.deep.loop import JointBatch
 from adafer.deep.losses import (
     Margin,
     class_confusion_loss,
@@ -245,3 +246,32 @@ def test_class_confusion_reaches_the_backbone_and_makes_predictions_distinct():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
+
+
+def test_sample_weights_scale_the_rows_of_the_sources_loss():
+    logits, source, truth, weights, soft, _ = random_batch(3)
+    of_rows = np.random.default_rng(3).random(len(logits)) + 0.5
+    table = {"t-soft": torch.tensor(soft)}
+    given = torch.tensor(logits), torch.tensor(source), torch.tensor(truth), table
+    _, plain = classification_loss(*given, torch.tensor(weights), 1.0)
+    _, terms = classification_loss(
+        *given, torch.tensor(weights), 1.0, source_weights=torch.tensor(of_rows)
+    )
+    slow = [-of_rows[i] * np.log(slow_softmax(logits[i])[truth[i]]) for i in np.flatnonzero(source)]
+    assert float(terms["source"]) == pytest.approx(np.mean(slow))
+    assert terms["t-soft"] == plain["t-soft"]
+    no = torch.empty(0)
+    batch = JointBatch(
+        rows=no,
+        is_source=given[1],
+        source_at=no,
+        target_at=no,
+        labels=given[2],
+        features=no,
+        logits=given[0],
+        progress=0.0,
+        pooled=no,
+        weights=torch.tensor(of_rows),
+    )
+    assert float(batch.source_loss()) == pytest.approx(np.mean(slow))
+    assert float(batch.source_loss(2 * given[0])) != pytest.approx(np.mean(slow))

@@ -1,4 +1,3 @@
-import inspect
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -7,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from adafer import SourceOnlyClassifier, datasets, rivals
-from adafer._network_classifier import NetworkClassifier
 from adafer.deep.backbones import build_network
 from adafer.deep.batches import Feed
 from adafer.deep.loop import Trainer
@@ -141,26 +138,6 @@ def test_a_source_model_is_adapted_without_training_it_again(face_problem, metho
     assert np.abs(clf.predict_proba(p["X_tgt"]) - before).max() > 1e-3
     assert all(row["stage"] == "joint" for row in clf.history_)
     assert all(weight.requires_grad for weight in clf.network_.parameters())
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_signature_and_docstring_name_all_parameters(method):
-    names = method._get_param_names()
-    assert set(method()._parameter_constraints) == set(names)
-    assert set(NetworkClassifier._get_param_names()) <= set(names)
-    parameters, attributes = re.search(
-        r"\nParameters\n(.*?)\nAttributes\n(.*?)\n\n[A-Z]", inspect.getdoc(method), re.DOTALL
-    ).groups()
-    assert sorted(re.findall(r"^(\w+) :", parameters, re.MULTILINE)) == sorted(names)
-    assert "\nclasses_ : " in attributes
-    assert "\nReferences\n" in inspect.getdoc(method)
-
-
-@parametrize_with_checks(
-    [method(epochs=12, learning_rate=0.02, random_state=0) for method in METHODS]
-)
-def test_scikit_learns_own_checks_pass(estimator, check):
-    check(estimator)
 
 
 # ------------------------------------------------------------------- gradients
