@@ -37,7 +37,16 @@ _EXPORTS = {
     "TripletMiner": "adafer.triplets",
     "as_target": "adafer.target",
 }
-_MODULES = ("aus", "datasets", "deep", "display", "faces", "matching", "persistence")
+_MODULES = (
+    "aus",
+    "datasets",
+    "deep",
+    "display",
+    "faces",
+    "matching",
+    "model_selection",
+    "persistence",
+)
 
 __all__ = [
     "AUExtractor",

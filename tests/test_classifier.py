@@ -4,13 +4,9 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from PIL import Image
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_validate
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import adafer
 from adafer import AdaFERClassifier, AUGuidedAnnotator, as_target
@@ -300,50 +296,6 @@ def test_warm_start_adapts_a_source_only_model_without_training_it_again(feature
     np.testing.assert_array_equal(clf.predict(p["X_tgt"]), adapted)
 
 
-def test_grid_search_keeps_the_target_whole(feature_problem):
-    p = feature_problem
-    clf = small(epochs=2)
-    search = GridSearchCV(
-        clf,
-        {"epsilon": [0.0, 1.0], "annotator__schemes": [("t-soft",)]},
-        cv=2,
-        error_score="raise",
-    )
-    # as many target rows as source rows: the trap
-    X_tgt, au_tgt = p["X_tgt"][:100], p["au_tgt"][:100]
-    search.fit(
-        p["X"][:100],
-        p["y"][:100],
-        X_tgt=as_target(X_tgt),
-        au_src=p["au_src"][:100],
-        au_tgt=as_target(au_tgt),
-    )
-    assert search.best_estimator_.target_labels_.shape == (100, 3)
-    assert search.predict(X_tgt).shape == (100,)
-
-
-@pytest.mark.parametrize("n_target", [100, 120])
-def test_cross_validation_keeps_the_target_whole(feature_problem, n_target):
-    """Of as many target rows as source rows, too: these scikit-learn would cut."""
-    p = feature_problem
-    found = cross_validate(
-        small(epochs=2),
-        p["X"][:100],
-        p["y"][:100],
-        cv=2,
-        params={
-            "X_tgt": as_target(p["X_tgt"][:n_target]),
-            "au_src": p["au_src"][:100],
-            "au_tgt": as_target(p["au_tgt"][:n_target]),
-        },
-        return_estimator=True,
-        error_score="raise",
-    )
-    assert (found["test_score"] > 0.5).all()
-    for clf in found["estimator"]:
-        assert len(clf.target_labels_) == n_target
-
-
 def test_verbose_says_one_line_per_epoch(feature_problem, capsys):
     p = feature_problem
     small(verbose=1, epochs=2).fit(p["X"], p["y"], **domains(p))
@@ -507,26 +459,3 @@ def test_a_diverging_loss_is_an_error(feature_problem):
     p = feature_problem
     with pytest.raises(FloatingPointError, match="Lower learning_rate"):
         small(learning_rate=1e25, epochs=3).fit(p["X"], p["y"])
-
-
-def test_pipeline_with_metadata_routing_transforms_the_target_too(feature_problem):
-    p = feature_problem
-    with sklearn.config_context(enable_metadata_routing=True):
-        pipeline = make_pipeline(StandardScaler(), small(), transform_input=["X_tgt"])
-        pipeline.fit(
-            p["X"],
-            p["y"],
-            X_tgt=as_target(p["X_tgt"]),
-            au_src=p["au_src"],
-            au_tgt=as_target(p["au_tgt"]),
-        )
-    scaler = StandardScaler().fit(p["X"])
-    by_hand = small().fit(
-        scaler.transform(p["X"]),
-        p["y"],
-        scaler.transform(p["X_tgt"]),
-        **domains(p, "au_src", "au_tgt"),
-    )
-    np.testing.assert_array_equal(
-        pipeline.predict(p["X_tgt"]), by_hand.predict(scaler.transform(p["X_tgt"]))
-    )

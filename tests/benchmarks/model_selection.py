@@ -1,12 +1,13 @@
 """How well scorers without target labels rank configurations, on the embedded domains.
 
-    python tests/benchmarks/model_selection.py --work DIR --output FILE.md
+    python tests/benchmarks/model_selection.py --work DIR --output FILE.md [--pictures]
 
-For each pair of domains one source stage is trained and 20 configurations go on from
-its network. Each scorer orders them without the target's labels; the true order is by
-accuracy on target faces of other people, against the expression that was drawn. What
-was trained is kept in DIR, so that a run goes on where it stopped and scorers can be
-changed afterwards.
+Networks are small and learn gradient histograms of the faces, or, with ``--pictures``,
+the faces themselves, which takes a hundred times as long. For each pair of domains one
+source stage is trained and 20 configurations go on from its network. Each scorer orders
+them without the target's labels; the true order is by accuracy on target faces of other
+people, against the expression that was drawn. What was trained is kept in DIR, so that a
+run goes on where it stopped and scorers can be changed afterwards.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from adafer import (
     AdaFERClassifier,
@@ -34,6 +38,7 @@ from adafer import (
 )
 from adafer._files import check_output_file, new_file
 from adafer._versions import versions
+from adafer.aus.appearance import gradient_histograms
 from adafer.datasets import load_facs_faces
 from adafer.model_selection import (
     AUAgreementScorer,
@@ -45,22 +50,25 @@ from adafer.model_selection import (
 from adafer.persistence import load_model
 from adafer.rivals import DANNClassifier, MCCClassifier
 
-PAIRS = [("studio", "wild"), ("wild", "webcam"), ("webcam", "studio")]
-N_SOURCE = N_TARGET = 400
+DOMAINS = ("studio", "wild", "webcam")
+PAIRS = [(source, target) for source in DOMAINS for target in DOMAINS if source != target]
+N_COMPONENTS = 64
 COMMON: dict[str, Any] = {
     "backbone": "convnet",
     "image_size": 48,
     "batch_size": 64,
-    "epochs": 3,
     "source_epochs": 0,
     "warm_start": True,
     "random_state": 0,
     "device": "cpu",
 }
+# sizes of the two studies: faces per domain, epochs of the source stage and of each configuration
+SIZES = {False: (1000, 20, 10), True: (300, 10, 3)}
 
 
-def configurations() -> dict[str, Any]:
+def configurations(n_epochs: int) -> dict[str, Any]:
     """Twenty of them: methods, and the fused recipe's and the paper's parameters."""
+    COMMON["epochs"] = n_epochs
     paper: dict[str, Any] = {"recipe": "paper", **COMMON}
     return {
         "source only": SourceOnlyClassifier(**COMMON),
@@ -112,22 +120,24 @@ def main() -> None:
     for source, target in PAIRS[: options.pairs]:
         pair = f"{source} → {target}"
         print(pair, flush=True)
-        data = read_pair(source, target, extractor)
-        models = train(data, options.work / f"{source}-{target}")
+        data = read_pair(source, target, extractor, options.pictures)
+        kind = "pictures" if options.pictures else "histograms"
+        models = train(data, options.work / f"{kind}-{source}-{target}", options.pictures)
         tables[pair], seconds[pair] = score(models, data)
         with new_file(options.output) as path:
-            path.write_text(report(tables, seconds), encoding="utf-8")
+            path.write_text(report(tables, seconds, options.pictures), encoding="utf-8")
 
 
-def read_pair(source: str, target: str, extractor: AUExtractor) -> dict[str, Any]:
+def read_pair(source: str, target: str, extractor: AUExtractor, pictures: bool) -> dict[str, Any]:
     """Training and held-out source, by person, and the target; with AU scores."""
+    n_faces = SIZES[pictures][0]
     faces = load_facs_faces(domain=source, split="train")
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     fitted, held_out = next(folds.split(faces.images, faces.target, faces.identity))
     rng = np.random.default_rng(0)
-    fitted = rng.permutation(fitted)[:N_SOURCE]
+    fitted = rng.permutation(fitted)[:n_faces]
     others = load_facs_faces(domain=target, split="train")
-    kept = rng.permutation(len(others.images))[:N_TARGET]
+    kept = rng.permutation(len(others.images))[:n_faces]
     unseen = load_facs_faces(domain=target, split="test")
     data = {
         "X": faces.images[fitted],
@@ -140,20 +150,33 @@ def read_pair(source: str, target: str, extractor: AUExtractor) -> dict[str, Any
     }
     for part in ("", "_val", "_tgt"):
         data[f"au{part or '_src'}"] = extractor.fit_transform(data[f"X{part}"])
+    if not pictures:
+        histograms = make_pipeline(
+            FunctionTransformer(_histograms), PCA(N_COMPONENTS, random_state=0)
+        ).fit(data["X"])
+        for part in ("", "_val", "_tgt", "_test"):
+            data[f"X{part}"] = histograms.transform(data[f"X{part}"]).astype(np.float32)
     return data
 
 
-def train(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _histograms(images: np.ndarray) -> np.ndarray:
+    return gradient_histograms((images @ [0.299, 0.587, 0.114]).round().astype(np.uint8))
+
+
+def train(data: dict[str, Any], folder: Path, pictures: bool) -> dict[str, Any]:
     """Fit each configuration on from one source stage, or read it."""
+    _, n_source_epochs, n_epochs = SIZES[pictures]
     folder.mkdir(exist_ok=True)
-    trained = SourceOnlyClassifier(**COMMON | {"source_epochs": 10, "warm_start": False})
+    trained = SourceOnlyClassifier(
+        **COMMON | {"source_epochs": n_source_epochs, "warm_start": False}
+    )
     if (folder / "source").is_dir():
         trained = load_model(folder / "source")
     else:
         trained.fit(data["X"], data["y"])
         trained.save(folder / "source")
     models = {}
-    for number, (name, classifier) in enumerate(configurations().items()):
+    for number, (name, classifier) in enumerate(configurations(n_epochs).items()):
         place = folder / f"{number:02d}"
         if not place.is_dir():
             started = time.perf_counter()
@@ -198,17 +221,23 @@ def score(models: dict[str, Any], data: dict[str, Any]) -> tuple[dict, dict]:
     return table, seconds
 
 
-def report(tables: dict[str, dict], seconds: dict[str, dict]) -> str:
+def report(tables: dict[str, dict], seconds: dict[str, dict], pictures: bool) -> str:
     """Rank correlation and regret of each scorer, and the accuracies behind them."""
     pairs = list(tables)
     kinds = [kind for kind in tables[pairs[0]] if kind != "accuracy"]
+    n_faces, _, n_epochs = SIZES[pictures]
+    network = (
+        "Convnet at 48 pixels"
+        if pictures
+        else f"Small network on {N_COMPONENTS} principal components of gradient histograms"
+    )
     lines = [
         "# Choosing without target labels",
         "",
         f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         + ", ".join(f"{name} {version}" for name, version in versions().items())
-        + f". Convnet at 48 pixels, {N_SOURCE} source and {N_TARGET} target faces, one seed, "
-        "one source stage per pair, 20 configurations adapted from it. Accuracy counts on target "
+        + f". {network}, at most {n_faces} faces of each domain, one seed, one source stage per "
+        f"pair, 20 configurations adapted from it in {n_epochs} epochs. Accuracy counts on target "
         "faces of other people; scorers saw the target's pictures that were adapted to, and "
         "source faces of people held out.",
         "",
@@ -261,6 +290,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE.md")
+    parser.add_argument("--pictures", action="store_true", help="train on the faces themselves")
     parser.add_argument("--pairs", type=int, default=len(PAIRS), help="how many of the pairs")
     options = parser.parse_args()
     check_output_file(options.output)
