@@ -154,6 +154,11 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
             If a picture or a weights file cannot be read.
         """
         check_not_cut(len(X) if hasattr(X, "__len__") else -1, X_tgt=X_tgt, au_tgt=au_tgt)
+        if unwrap_target(au_src) is not au_src:
+            raise ValueError(
+                "au_src came as as_target(...), which no cross-validation cuts, but it belongs to "
+                "X and must be cut as X is. Pass it as it is."
+            )
         X_tgt, au_tgt = unwrap_target(X_tgt), unwrap_target(au_tgt)
         if X_tgt is not None:
             check_transformed(self)

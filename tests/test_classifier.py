@@ -296,6 +296,14 @@ def test_warm_start_adapts_a_source_only_model_without_training_it_again(feature
     np.testing.assert_array_equal(clf.predict(p["X_tgt"]), adapted)
 
 
+def test_sample_weights_reach_the_labels_by_aus(feature_problem):
+    p = feature_problem
+    weights = np.where(p["y"] == "joy", 3.0, 0.5)
+    clf = small(epochs=0).fit(p["X"], p["y"], **domains(p), sample_weight=weights)
+    expected = AUGuidedAnnotator(threshold=0.5).fit(p["au_src"], p["y"], weights)
+    np.testing.assert_array_equal(clf.target_labels_, expected.annotate(p["au_tgt"]).labels)
+
+
 def test_verbose_says_one_line_per_epoch(feature_problem, capsys):
     p = feature_problem
     small(verbose=1, epochs=2).fit(p["X"], p["y"], **domains(p))

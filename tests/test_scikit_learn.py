@@ -192,6 +192,9 @@ def test_a_target_that_cross_validation_cut_is_an_error(feature_problem, name):
     with pytest.raises(ValueError, match=message):
         CalibratedClassifierCV(small(), cv=2).fit(*source(p), **params)
     small().fit(*source(p), **params)  # outside nothing cuts it
+    wrapped = given(p) | {"au_src": as_target(p["au_src"][:WHOLE])}
+    with pytest.raises(ValueError, match="belongs to X and must be cut"):
+        cross_validate(small(), *source(p), cv=2, params=wrapped, error_score="raise")
     if name == "X_tgt":
         uncut = given(p, 120) | {name: p[name]}
         cross_validate(small(), *source(p), cv=2, params=uncut, error_score="raise")
