@@ -302,6 +302,8 @@ def test_sample_weights_reach_the_labels_by_aus(feature_problem):
     clf = small(epochs=0).fit(p["X"], p["y"], **domains(p), sample_weight=weights)
     expected = AUGuidedAnnotator(threshold=0.5).fit(p["au_src"], p["y"], weights)
     np.testing.assert_array_equal(clf.target_labels_, expected.annotate(p["au_tgt"]).labels)
+    np.testing.assert_array_equal(clf.annotator_.class_prior_, expected.class_prior_)
+    assert clf.annotator_.class_prior_[2] > 0.6  # a third of the faces
 
 
 def test_verbose_says_one_line_per_epoch(feature_problem, capsys):
