@@ -473,3 +473,25 @@ def test_weights_add_up_over_pieces():
         np.testing.assert_allclose(
             pieces.predict_proba(au_tgt), whole.predict_proba(au_tgt), rtol=1e-6
         )
+
+
+@pytest.mark.parametrize("matching", ["exact", "near"])
+@pytest.mark.parametrize("weighted_first", [True, False])
+def test_samples_of_a_piece_without_weights_count_as_one(matching, weighted_first):
+    au_src, y, au_tgt, rng = problem(2)
+    weights = rng.random(len(y))
+    plain = slice(40, None) if weighted_first else slice(0, 40)
+    weights[plain] = 1.0
+    annotator = AUGuidedAnnotator(matching=matching, threshold=0.5)
+    whole = clone(annotator).fit(au_src, y, weights)
+    shards = [
+        clone(annotator).partial_fit(
+            au_src[rows], y[rows], CLASSES, None if rows == plain else weights[rows]
+        )
+        for rows in (slice(0, 40), slice(40, None))
+    ]
+    merged = shards[0].merge(shards[1])
+    np.testing.assert_allclose(merged.predict_proba(au_tgt), whole.predict_proba(au_tgt), rtol=1e-6)
+    np.testing.assert_allclose(
+        merged.annotate(au_tgt).match_counts, whole.annotate(au_tgt).match_counts
+    )
