@@ -48,7 +48,7 @@ setup(
         "numpy>=2.0",
         "scipy>=1.13",
         "scikit-learn>=1.7",
-        "joblib>=1.3",
+        "joblib>=1.4",
         "torch>=2.7",
         "torchvision>=0.22",
         "lightning-fabric>=2.4",

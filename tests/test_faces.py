@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from PIL import __version__ as PILLOW
 
 from adafer.faces import FaceReadError, check_faces, read_face, read_faces, resize_faces
 
@@ -223,6 +224,8 @@ def test_float_tiffs_hold_values_up_to_one(tmp_path):
     ],
 )  # fmt: skip
 def test_every_colour_mode_becomes_rgb(tmp_path, mode, name):
+    if mode == "YCbCr" and int(PILLOW.split(".")[0]) < 13:
+        pytest.skip("Pillow 12.0 cannot read the YCbCr TIFF that it writes; 13.0 can")
     grey = np.repeat(np.full((8, 8, 1), 255, np.uint8), 3, axis=2)
     grey[:4] = 0
     Image.fromarray(grey).convert(mode).save(tmp_path / name)
