@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ __all__ = ["SCHEMES", "AnnotationBuilder", "TargetAnnotation", "match_count_bins
 SCHEMES = ("s-hard", "t-hard", "t-soft")
 
 
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class TargetAnnotation:
     """Labels that target samples inherit from the source.
 
@@ -25,11 +26,11 @@ class TargetAnnotation:
 
     Parameters
     ----------
-    classes, labels, votes, hard_labels, last_labels, weights, match_counts, matched_by : ndarray
-        The attributes; with `rows`, one entry for each kind of target.
+    classes : ndarray of shape (n_classes,)
     rows : ndarray of int of shape (n_targets,), optional
-        Kind of each target, as a row of these arrays. None where they hold an
-        entry for each target.
+        Kind of each target. None where the arrays hold an entry for each target.
+    **kinds : ndarray
+        All other attributes, by name; with `rows`, one entry for each kind.
 
     Attributes
     ----------
@@ -70,69 +71,30 @@ class TargetAnnotation:
     array([2, 1])
     """
 
-    def __init__(
-        self,
-        classes: NDArray,
-        labels: NDArray,
-        votes: NDArray,
-        hard_labels: NDArray,
-        last_labels: NDArray,
-        weights: NDArray,
-        match_counts: NDArray,
-        matched_by: NDArray,
-        *,
-        rows: NDArray | None = None,
-    ):
-        self.classes = classes
-        self._kinds = {
-            "labels": labels,
-            "votes": votes,
-            "hard_labels": hard_labels,
-            "last_labels": last_labels,
-            "weights": weights,
-            "match_counts": match_counts,
-            "matched_by": matched_by,
-        }
-        self._rows = rows
+    classes: NDArray
+    labels: NDArray
+    votes: NDArray
+    hard_labels: NDArray
+    last_labels: NDArray
+    weights: NDArray
+    match_counts: NDArray
+    matched_by: NDArray
 
-    @cached_property
-    def labels(self) -> NDArray:
-        """T-soft."""
-        return self._per_target("labels")
+    def __init__(self, classes: NDArray, *, rows: NDArray | None = None, **kinds: NDArray):
+        names = [field.name for field in fields(self)[1:]]
+        if set(kinds) != set(names):
+            raise TypeError(f"Expected the arrays {names}; got {list(kinds)}.")
+        # the fields are made of these by __getattr__
+        vars(self).update(classes=classes, _kinds=kinds, _rows=rows)
 
-    @cached_property
-    def votes(self) -> NDArray:
-        """Weight of the matching source samples per class."""
-        return self._per_target("votes")
-
-    @cached_property
-    def hard_labels(self) -> NDArray:
-        """T-hard."""
-        return self._per_target("hard_labels")
-
-    @cached_property
-    def last_labels(self) -> NDArray:
-        """Class index of the last matching source sample."""
-        return self._per_target("last_labels")
-
-    @cached_property
-    def weights(self) -> NDArray:
-        """Whether each target takes part in the target loss."""
-        return self._per_target("weights")
-
-    @cached_property
-    def match_counts(self) -> NDArray:
-        """How many source samples share each target's AU code."""
-        return self._per_target("match_counts")
-
-    @cached_property
-    def matched_by(self) -> NDArray:
-        """What gave each label."""
-        return self._per_target("matched_by")
-
-    def _per_target(self, name: str) -> NDArray:
-        kinds = self._kinds[name]
-        return kinds if self._rows is None else kinds[self._rows]
+    def __getattr__(self, name: str) -> NDArray:
+        """Make an array for all targets when it is first asked for."""
+        kinds = vars(self).get("_kinds", {})
+        if name not in kinds:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        values: NDArray = kinds[name] if self._rows is None else kinds[name][self._rows]
+        vars(self)[name] = values
+        return values
 
     def __len__(self) -> int:
         return len(self._kinds["weights"] if self._rows is None else self._rows)
