@@ -110,10 +110,11 @@ class TargetAnnotation:
         -------
         annotation : TargetAnnotation
         """
+        kinds: dict[str, NDArray] = vars(self)["_kinds"]
         if self._rows is None:
-            kinds = {name: values[rows] for name, values in self._kinds.items()}
-            return TargetAnnotation(self.classes, **kinds)
-        return TargetAnnotation(self.classes, **self._kinds, rows=self._rows[rows])
+            some = {name: values[rows] for name, values in kinds.items()}
+            return TargetAnnotation(self.classes, **some)
+        return TargetAnnotation(self.classes, **kinds, rows=self._rows[rows])
 
     @property
     def coverage(self) -> float:
