@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from adafer import rivals
 from adafer._files import new_file
@@ -42,6 +44,7 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
 
     from adafer.aus import AUExtractor  # noqa: F401  (imports are not the method's cost)
     from adafer.datasets import load_facs_faces
+    from adafer.deep.loop import Trainer
 
     torch.set_num_threads(1)
     reference, *more = method.split()
@@ -63,12 +66,20 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
         **parameters,
     )
     data: dict = {"X_tgt": target.images} if joint else {}
-    if "au_src" in estimator.fit.__code__.co_varnames:
+    if "au_src" in inspect.signature(estimator.fit).parameters:
         data |= {"au_src": np.clip(source.au, 0, 1)}
         if joint:
             data |= {"au_tgt": np.clip(target.au, 0, 1)}
     cuda = options.device.startswith("cuda")
-    warm_up(estimator, options)
+    warm_up(options)
+    counts, run_epoch = [], Trainer._epoch
+
+    def counted(self: Trainer, stage: str, epoch: int, model: Any, optimizer: Any,
+                batches: list, *more: Any) -> None:  # fmt: skip
+        counts.append(len(batches))
+        run_epoch(self, stage, epoch, model, optimizer, batches, *more)
+
+    Trainer._epoch = counted  # type: ignore[method-assign]
     before = 0 if cuda else resident("VmRSS")
     if cuda:
         torch.cuda.reset_peak_memory_stats()
@@ -79,11 +90,11 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
     last = [row for row in estimator.history_ if row["stage"] == ("joint" if joint else "source")]
     found = {"peak_mib": peak / 2**20}
     if last:
-        found["seconds"] = last[-1]["seconds"] / last[-1]["n_steps"]
+        found["seconds"] = last[-1]["seconds"] / counts[-1]
     return found
 
 
-def warm_up(estimator: object, options: argparse.Namespace) -> None:
+def warm_up(options: argparse.Namespace) -> None:
     """Let torch and the device set up what they need once, on another network."""
     import numpy as np
 

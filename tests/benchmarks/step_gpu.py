@@ -4,8 +4,8 @@
 
 Takes about three minutes on an H100, half of them for compiling. Before each epoch the bare
 step is timed as often as the epoch has steps; ratios are taken within such a pair and the
-median is reported. The bare step is forward, cross-entropy, backward and fused Adam on one batch that lies on the
-GPU, normalised; network, precision and memory format are the same.
+median is reported. The bare step is forward, cross-entropy, backward and fused Adam on one
+batch that lies on the GPU, normalised; network, precision and memory format are the same.
 """
 
 from __future__ import annotations
