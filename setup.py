@@ -19,7 +19,7 @@ TABLES = ["pandas>=2.2.2"]
 CLUSTER = ["dask[distributed]>=2024.8", "ray>=2.10"]
 TEST = [
     "pytest>=8",
-    "pytest-xdist>=3.6",
+    "pytest-xdist>=3.6.1",
     *ALIGN,
     *ONNX,
     *TABLES,
