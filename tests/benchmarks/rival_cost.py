@@ -52,7 +52,7 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
     source, target = (
         load_facs_faces(domain=domain, split="train") for domain in ("studio", "wild")
     )
-    joint = name != "SourceOnlyClassifier"
+    joint, n = name != "SourceOnlyClassifier", options.faces
     parameters = dict(item.split("=") for item in more)
     estimator = getattr(import_module(module), name)(
         options.backbone,
@@ -65,11 +65,11 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
         device=options.device,
         **parameters,
     )
-    data: dict = {"X_tgt": target.images} if joint else {}
+    data: dict = {"X_tgt": target.images[:n]} if joint else {}
     if "au_src" in inspect.signature(estimator.fit).parameters:
-        data |= {"au_src": np.clip(source.au, 0, 1)}
+        data |= {"au_src": np.clip(source.au[:n], 0, 1)}
         if joint:
-            data |= {"au_tgt": np.clip(target.au, 0, 1)}
+            data |= {"au_tgt": np.clip(target.au[:n], 0, 1)}
     cuda = options.device.startswith("cuda")
     warm_up(options)
     counts, run_epoch = [], Trainer._epoch
@@ -85,7 +85,7 @@ def measure(method: str, options: argparse.Namespace) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")
-    estimator.fit(source.images, source.target, **data)
+    estimator.fit(source.images[:n], source.target[:n], **data)
     peak = torch.cuda.max_memory_allocated() if cuda else resident("VmHWM") - before
     last = [row for row in estimator.history_ if row["stage"] == ("joint" if joint else "source")]
     found = {"peak_mib": peak / 2**20}
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=48)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--faces", type=int, default=420, help="of each domain")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
