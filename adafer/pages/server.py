@@ -172,9 +172,7 @@ class PageServer(ThreadingHTTPServer):
         """Start a thread, unless too many are at work."""
         if not self._connections.acquire(blocking=False):
             with contextlib.suppress(OSError):
-                request.sendall(
-                    b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                )
+                request.sendall(_BUSY)
             self.shutdown_request(request)
             return
         try:

@@ -208,8 +208,10 @@ def test_a_network_whose_maps_are_read_is_not_compiled(face_problem, compiled):
 
 
 def test_compiling_is_for_gpus_alone(face_problem, monkeypatch):
-    monkeypatch.setattr(torch, "compile", None)
+    asked = []
+    monkeypatch.setattr(torch, "compile", asked.append)
     small(SourceOnlyClassifier, compile=True).fit(face_problem["X"], face_problem["y"])
+    assert asked == []
 
 
 # ------------------------------------------------------------------ without training
