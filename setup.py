@@ -18,7 +18,7 @@ ONNX = ["onnx>=1.18", "onnxscript>=0.6.2", "onnxruntime>=1.20"]
 TABLES = ["pandas>=2.2.2"]
 CLUSTER = ["dask[distributed]>=2024.8", "ray>=2.10"]
 TEST = [
-    "pytest>=8",
+    "pytest>=8.2",
     "pytest-xdist>=3.6.1",
     *ALIGN,
     *ONNX,
