@@ -1,11 +1,20 @@
 """Small problems that several tests use."""
 
+import signal
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 # the networks of the tests are too small to share among threads
 torch.set_num_threads(1)
+# what a script starts in the background ignores Ctrl-C, and so would the commands that tests start
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
