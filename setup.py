@@ -71,7 +71,7 @@ setup(
         "cluster": CLUSTER,
         "test": TEST,
         "docs": DOCS,
-        "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1"],
+        "dev": [*TEST, *DOCS, "ruff==0.17.6", "mypy==2.4.1", "bandit>=1.9", "pip-audit>=2.9"],
     },
     entry_points={"console_scripts": ["adafer = adafer.__main__:main"]},
     classifiers=[
