@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, TransformerMixin, clone
-from sklearn.metrics import accuracy_score
-from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._checks import check_labels, naming
 from ._fit_summary import summarise_fit
 from ._inherited import complete
 from ._portable import move_to_this_machine, warn_of_versions
-from ._sklearn import AdaFEREstimator, check_sample_weight, fit_context
+from ._sklearn import AdaFEREstimator, accuracy, check_sample_weight, fit_context
 from ._versions import versions
 from .aus import AUExtractor
 from .aus.scores import align_au_columns, check_au_scores
@@ -202,7 +201,13 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
                         delattr(self, attribute)
             return faces
         if reset or hasattr(self, "n_features_in_"):
-            return validate_data(self, X, reset=reset, dtype=np.float32)
+            with naming(name):
+                if name == "X":
+                    return validate_data(self, X, reset=reset, dtype=np.float32)
+                # scikit-learn calls whatever it judges X
+                judged: NDArray = check_array(X, dtype=np.float32, input_name=name, estimator=self)
+                validate_data(self, X, reset=reset, skip_check_array=True)
+                return judged
         raise ValueError(
             f"{name} holds 2-D features but the network takes faces. Give {name} in the form "
             'X had; if a pipeline skipped it, pass transform_input=["X_tgt"].'
@@ -214,14 +219,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give "
                 "the source's labels."
             )
-        truth: NDArray = column_or_1d(y, warn=True)
-        if len(truth) != n_samples:
-            raise ValueError(
-                f"X and y have inconsistent lengths: {n_samples} samples but {len(truth)} labels. "
-                "Give one label per source sample."
-            )
-        assert_all_finite(truth, input_name="y")
-        check_classification_targets(truth)
+        truth = check_labels(y, n_samples=n_samples)
         classes, labels = np.unique(truth, return_inverse=True)
         return classes, labels.astype(np.int64)
 
@@ -386,6 +384,21 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
         features : ndarray of float32 of shape (n, n_features)
         """
         return self._infer(X)[0]
+
+    def score(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        y : array-like of shape (n,)
+        sample_weight : array-like of shape (n,), default=None
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return accuracy(y, self.predict(X), sample_weight)
 
     # ------------------------------------------------------------------ saving
 
@@ -555,4 +568,4 @@ class TakesAUsAtPredict:
         -------
         accuracy : float
         """
-        return float(accuracy_score(y, self.predict(X, au=au), sample_weight=sample_weight))
+        return accuracy(y, self.predict(X, au=au), sample_weight)

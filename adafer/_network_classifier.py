@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder
 from ._ranks import this_rank
-from ._sklearn import Interval, StrOptions
+from ._sklearn import N_JOBS, Interval, StrOptions
 from .aus import AUExtractor
 from .domains import DomainInputs
 from .faces import Faces, OnError
@@ -145,7 +145,7 @@ class NetworkClassifier(DomainClassifier):
     _parameter_constraints: dict = {
         "backbone": [str],
         "weights": [None, str, os.PathLike],
-        "image_size": [Interval(Integral, 16, None, closed="left")],
+        "image_size": [Interval(Integral, 16, 4096, closed="both")],
         "epochs": [Interval(Integral, 0, None, closed="left")],
         "source_epochs": [None, Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -161,7 +161,7 @@ class NetworkClassifier(DomainClassifier):
         "compile": ["boolean"],
         "test_time_flip": ["boolean"],
         "store": [None, str, os.PathLike],
-        "n_jobs": [None, Integral],
+        "n_jobs": N_JOBS,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from numbers import Integral
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_sample_weight
 
+from ._checks import check_labels, naming
+
 __all__ = [
+    "N_JOBS",
     "AdaFEREstimator",
     "HasMethods",
     "Interval",
     "Options",
     "StrOptions",
+    "accuracy",
     "check_sample_weight",
     "fit_context",
     "is_cross_validating",
+    "judged",
     "pipelines_around",
+]
+
+# What joblib takes: workers from 1 up, or so many less than all.
+N_JOBS = [
+    None,
+    Interval(Integral, 1, None, closed="left"),
+    Interval(Integral, None, -1, closed="right"),
 ]
 
 # Functions of scikit-learn that fit or score on a part of the rows.
@@ -71,10 +94,89 @@ def check_sample_weight(sample_weight: Any, X: Any) -> Any:
     """
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
+    with naming("sample_weight"):
+        weights = _check_sample_weight(sample_weight, X, dtype=float, ensure_non_negative=True)
     if not weights.any():  # before version 1.8 these were let pass
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def judged(**arguments: list | Callable[[Any], object]) -> Callable[[_Function], _Function]:
+    """Decorate a function so that its arguments are judged before it runs.
+
+    Parameters
+    ----------
+    **arguments : list or callable
+        By name: constraints as in scikit-learn, such as ``[None, Interval(...)]``,
+        or a function that raises a ValueError or a TypeError for a wrong value.
+        A function is not asked about an argument that is its default.
+
+    Returns
+    -------
+    decorator : callable
+        What it gives raises errors that name the argument.
+
+    Examples
+    --------
+    >>> from adafer._sklearn import StrOptions, judged
+    >>> @judged(colour=[StrOptions({"red"})])
+    ... def paint(colour):
+    ...     return colour
+    >>> paint("blue")
+    Traceback (most recent call last):
+    sklearn...InvalidParameterError: The 'colour' parameter of paint must be a str among {'red'}...
+    """
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+        unknown = set(arguments) - set(signature.parameters)
+        if unknown:
+            raise TypeError(f"{function.__qualname__} has no parameters {sorted(unknown)}.")
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs).arguments
+            for name, value in given.items():
+                wanted = arguments.get(name)
+                if isinstance(wanted, list):
+                    validate_parameter_constraints(
+                        {name: wanted}, {name: value}, caller_name=function.__qualname__
+                    )
+                elif wanted is not None and value is not signature.parameters[name].default:
+                    with naming(name):
+                        wanted(value)
+            return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+def accuracy(y: ArrayLike, found: NDArray, sample_weight: ArrayLike | None = None) -> float:
+    """Judge labels, and give the share of the samples whose label was found.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+    found : ndarray of shape (n,)
+    sample_weight : array-like of shape (n,), optional
+
+    Returns
+    -------
+    accuracy : float
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `y` or the weights are none, or of another length.
+    """
+    truth = check_labels(y, n_samples=len(found))
+    weights = check_sample_weight(sample_weight, found)
+    with naming("y"):
+        return float(accuracy_score(truth, found, sample_weight=weights))
 
 
 def _callers() -> Iterator[FrameType]:

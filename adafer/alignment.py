@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from sklearn.base import TransformerMixin
 
-from ._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
+from ._sklearn import N_JOBS, AdaFEREstimator, Interval, StrOptions, fit_context
 from .faces import Faces, SkippedFace, check_faces, resize_faces
 
 __all__ = ["FIVE_POINTS", "FaceAligner", "FaceDetection", "similarity_transform"]
@@ -301,15 +301,15 @@ class FaceAligner(TransformerMixin, AdaFEREstimator):
     """
 
     _parameter_constraints: dict = {
-        "size": [Interval(Integral, 8, None, closed="left")],
+        "size": [Interval(Integral, 8, 4096, closed="both")],
         "margin": [Interval(Real, 0, 2, closed="both")],
         "select": [StrOptions({"largest", "central"})],
         "on_missing": [StrOptions({"whole", "skip", "raise"})],
         "on_error": [StrOptions({"raise", "skip"})],
         "min_confidence": [Interval(Real, 0, 1, closed="right")],
-        "detection_size": [Interval(Integral, 64, None, closed="left")],
+        "detection_size": [Interval(Integral, 64, 4096, closed="both")],
         "aligned": ["boolean"],
-        "n_jobs": [None, Integral],
+        "n_jobs": N_JOBS,
     }
 
     def __init__(

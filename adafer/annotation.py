@@ -8,12 +8,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
+from ._checks import check_labels
 from ._near_sources import NearSources
-from ._sklearn import AdaFEREstimator, Interval, StrOptions, check_sample_weight, fit_context
+from ._sklearn import (
+    AdaFEREstimator,
+    Interval,
+    StrOptions,
+    accuracy,
+    check_sample_weight,
+    fit_context,
+)
 from .au_space import AUSpace
 from .aus.facs import binarize, fit_thresholds
 from .aus.scores import align_au_columns, check_au_scores, has_scores, row_blocks
@@ -233,10 +239,7 @@ class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
         self._check_schemes()
         first = not hasattr(self, "code_table_")
         scores, au_names = check_au_scores(X, name="X", keep_dtype=True)
-        truth: NDArray = column_or_1d(y, warn=True)
-        check_consistent_length(scores, truth)
-        assert_all_finite(truth, input_name="y")
-        check_classification_targets(truth)
+        truth = check_labels(y, n_samples=len(scores))
         if not first:
             scores = self._align(scores, au_names, "X", "the first piece")
         known = has_scores(scores)
@@ -255,7 +258,9 @@ class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
                 au_names=au_names,
                 sample_weight=weights,
             )
-            self.classes_ = np.unique(truth if classes is None else np.asarray(classes))
+            self.classes_ = np.unique(
+                truth if classes is None else check_labels(classes, name="classes")
+            )
             self.thresholds_ = thresholds
             self.n_features_in_ = scores.shape[1]
             if au_names is not None:
@@ -341,7 +346,12 @@ class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
             If classes, AUs or thresholds differ.
         """
         check_is_fitted(self)
-        check_is_fitted(later)
+        if not isinstance(later, AUGuidedAnnotator):
+            raise TypeError(
+                f"later must be an AUGuidedAnnotator; got {type(later).__name__}. Fit one on the "
+                "other samples."
+            )
+        check_is_fitted(later, msg="later is not fitted yet. Fit it on the other samples.")
         for what in ("classes_", "thresholds_"):
             mine, others = getattr(self, what), getattr(later, what)
             if mine.shape != others.shape or not np.all(mine == others):
@@ -549,6 +559,21 @@ class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
         """
         hard = self._annotate(X, "X").hard_labels
         return self.classes_[np.where(hard >= 0, hard, np.argmax(self.class_prior_))]
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_aus), values in [0, 1]
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return accuracy(y, self.predict(X), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that labels are needed and NaN rows are allowed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._domain_classifier import DomainClassifier, TakesAUsAtPredict
 from ._network_classifier import NetworkClassifier, NetworkOptions, column_scale
-from ._sklearn import HasMethods, Interval, StrOptions
+from ._sklearn import N_JOBS, HasMethods, Interval, StrOptions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
 from .aus.scores import has_scores
@@ -353,7 +353,7 @@ class AUQueryClassifier(TakesAUsAtPredict, DomainClassifier):
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "au_extractor": [None, HasMethods(["fit_scores", "score_faces"])],
         "on_error": [StrOptions({"raise", "skip"})],
-        "n_jobs": [None, Integral],
+        "n_jobs": N_JOBS,
     }
 
     _au_use = "always"

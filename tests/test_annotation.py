@@ -247,7 +247,7 @@ def test_intensities_on_another_scale_are_refused():
 
 
 def test_unequal_lengths_are_refused():
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match="inconsistent lengths"):
         AUGuidedAnnotator().fit(np.eye(3), ["a", "b"])
 
 

@@ -329,7 +329,7 @@ def test_importing_adafer_does_not_import_torch():
 
 def test_unequal_lengths_are_refused(feature_problem):
     p = feature_problem
-    with pytest.raises(ValueError, match="150 samples but 149 labels"):
+    with pytest.raises(ValueError, match="150 samples but 149 rows of y"):
         small().fit(p["X"], p["y"][:-1])
     with pytest.raises(ValueError, match="au_src has 149 rows but there are 150 pictures"):
         small().fit(p["X"], p["y"], p["X_tgt"], au_src=p["au_src"][:-1], au_tgt=p["au_tgt"])

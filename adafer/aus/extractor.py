@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .._sklearn import AdaFEREstimator, HasMethods, Interval, StrOptions, fit_context
+from .._sklearn import N_JOBS, AdaFEREstimator, HasMethods, Interval, StrOptions, fit_context
 from ..faces import Faces, check_faces
 from .cache import AUScoreCache
 from .facs import binarize, fit_thresholds
@@ -150,7 +150,7 @@ class AUExtractor(TransformerMixin, AdaFEREstimator):
         "output": [StrOptions({"scores", "codes"})],
         "min_presence": [Interval(Real, 0, 1, closed="both")],
         "cache": [None, str, PathLike],
-        "n_jobs": [None, Integral],
+        "n_jobs": N_JOBS,
         "verbose": ["verbose"],
     }
 

@@ -165,7 +165,7 @@ class AUNetwork(AdaFEREstimator):
         "aus": [None, list, tuple, np.ndarray],
         "backbones": [list, tuple],
         "weights": [None, str, os.PathLike, list, tuple],
-        "image_size": [Interval(Integral, 16, None, closed="left")],
+        "image_size": [Interval(Integral, 16, 4096, closed="both")],
         "presence": [Interval(Real, 0, 1, closed="right")],
         "lambda_orthogonality": [Interval(Real, 0, None, closed="left")],
         "lambda_consistency": [Interval(Real, 0, None, closed="left")],

@@ -65,14 +65,16 @@ def check_au_scores(
     TypeError
         If it is sparse, or holds no numbers.
     """
+    if au is None:
+        raise TypeError(f"{name} is None; expected AU scores of shape (n_samples, n_aus).")
     if issparse(au):
         raise TypeError(f"{name} is a sparse matrix; dense AU scores are needed: {name}.toarray().")
-    if np.iscomplexobj(au):
-        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
     columns = getattr(au, "columns", None)
     au_names = None if columns is None else [str(column) for column in columns]
     try:
         scores = np.asarray(au)
+        if np.iscomplexobj(scores):
+            raise ValueError("Complex data not supported")
         if keep_dtype and scores.dtype == np.bool_:
             scores = scores.view(np.uint8)
         if not keep_dtype or scores.dtype not in (np.float32, np.uint8):
