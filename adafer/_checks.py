@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-__all__ = ["check_labels", "check_matrix", "check_rows", "naming"]
+__all__ = [
+    "check_generator",
+    "check_image",
+    "check_images",
+    "check_labels",
+    "check_matrix",
+    "check_path",
+    "check_rows",
+    "naming",
+]
 
 
 @contextlib.contextmanager
@@ -120,7 +130,7 @@ def check_rows(values: Sized, n_samples: int, *, name: str, of: str = "X") -> No
         )
 
 
-def check_matrix(values: Any, *, name: str) -> NDArray[np.float64]:
+def check_matrix(values: Any, *, name: str, missing: bool = False) -> NDArray[np.float64]:
     """Judge a table of finite numbers.
 
     Parameters
@@ -128,6 +138,8 @@ def check_matrix(values: Any, *, name: str) -> NDArray[np.float64]:
     values : array-like of shape (n, m)
     name : str
         How errors call it.
+    missing : bool, default=False
+        Whether NaN may be among them.
 
     Returns
     -------
@@ -139,4 +151,106 @@ def check_matrix(values: Any, *, name: str) -> NDArray[np.float64]:
         If it is none.
     """
     with naming(name):
-        return check_array(values, dtype=np.float64, input_name=name)
+        finite = "allow-nan" if missing else True
+        return check_array(values, dtype=np.float64, ensure_all_finite=finite, input_name=name)
+
+
+def check_images(images: Any, *, name: str = "images") -> None:
+    """Judge pictures that were read already.
+
+    Parameters
+    ----------
+    images : sequence of ndarrays of uint8 of shape (H, W, 3)
+        May be empty; an array of shape (n, H, W, 3) is one, too.
+    name : str, default="images"
+        How errors call them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    if isinstance(images, str | bytes) or not isinstance(images, Sequence | np.ndarray):
+        raise TypeError(
+            f"{name} must be a sequence of RGB pictures; got {type(images).__name__}. Read files "
+            "with adafer.faces.read_faces."
+        )
+    for number, image in enumerate(images[:1] if isinstance(images, np.ndarray) else images):
+        check_image(image, name=f"{name}[{number}]")
+
+
+def check_image(image: Any, *, name: str = "image") -> None:
+    """Judge one picture that was read already.
+
+    Parameters
+    ----------
+    image : ndarray of uint8 of shape (H, W, 3)
+    name : str, default="image"
+        How errors call it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{name} must be an array of uint8; got {type(image).__name__}.")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(
+            f"{name} must be an RGB picture of uint8 of shape (H, W, 3); got {image.dtype} of "
+            f"shape {image.shape}. Read it with adafer.faces.read_face or check_faces."
+        )
+
+
+def check_generator(
+    random_state: int | np.random.RandomState | np.random.Generator | None,
+) -> np.random.Generator:
+    """Give a generator for what users pass as `random_state`.
+
+    Parameters
+    ----------
+    random_state : int, RandomState, Generator or None
+
+    Returns
+    -------
+    rng : numpy.random.Generator
+        The one given, or one that is seeded by what was given.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be a seed.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    with naming("random_state"):
+        drawn = check_random_state(random_state).randint(2**31 - 1)
+    return np.random.default_rng(drawn)
+
+
+def check_path(path: Any, *, name: str = "path") -> str:
+    """Judge what should be a path; nothing is looked up.
+
+    Parameters
+    ----------
+    path : str or path-like
+    name : str, default="path"
+        How errors call it.
+
+    Returns
+    -------
+    path : str
+
+    Raises
+    ------
+    TypeError
+        If it is no path.
+    ValueError
+        If it is empty, or holds a null character.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a str or a pathlib.Path; got {type(path).__name__}.")
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must name a file or a folder; got {text!r}.")
+    return text

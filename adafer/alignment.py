@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from sklearn.base import TransformerMixin
 
+from ._checks import check_image
 from ._sklearn import N_JOBS, AdaFEREstimator, Interval, StrOptions, fit_context
 from .faces import Faces, SkippedFace, check_faces, resize_faces
 
@@ -441,6 +442,11 @@ class FaceAligner(TransformerMixin, AdaFEREstimator):
         -------
         aligned : ndarray of uint8 of shape (size, size, 3)
         """
+        check_image(image)
+        if not isinstance(face, FaceDetection):
+            raise TypeError(
+                f"face must be a FaceDetection, as detect gives them; got {type(face).__name__}."
+            )
         goals = (FIVE_POINTS + self.margin) / (1 + 2 * self.margin) * self.size
         return _warp(image, similarity_transform(face.points, goals), self.size, self.size)
 

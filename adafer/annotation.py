@@ -408,14 +408,14 @@ class AUGuidedAnnotator(ClassifierMixin, AdaFEREstimator):
             reference=reference,
         )
 
-    def annotate(self, X: ArrayLike, *, name: str = "au_tgt") -> TargetAnnotation:
+    def annotate(self, X: ArrayLike, *, name: str = "X") -> TargetAnnotation:
         """Give target samples the labels of the sources with their AUs.
 
         Parameters
         ----------
         X : array-like of shape (n_targets, n_aus), values in [0, 1]
             AU scores of the target; rows with NaN (no face) get no label.
-        name : str, default="au_tgt"
+        name : str, default="X"
             How errors call it.
 
         Returns

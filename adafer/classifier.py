@@ -228,7 +228,7 @@ class AdaFERClassifier(NetworkClassifier):
                 f"No source picture of the classes {without} has AU scores: no face was found in "
                 "any of them. Add pictures that show faces, or leave the classes out."
             )
-        self.annotation_ = self.annotator_.annotate(target.au)
+        self.annotation_ = self.annotator_.annotate(target.au, name="au_tgt")
         self.target_labels_ = self.annotation_.labels
         self.coverage_ = self.annotation_.coverage
         return annotator

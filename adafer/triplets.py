@@ -7,9 +7,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ._checks import check_generator, naming
 from ._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from .aus.scores import align_au_columns, check_au_scores
 from .hard_negatives import CodedDomain, HardNegatives
@@ -123,13 +123,13 @@ class TripletMiner(AdaFEREstimator):
         -------
         self : TripletMiner
         """
-        source, source_names = check_au_scores(X, name="au_src", keep_dtype=True)
-        target, target_names = check_au_scores(unwrap_target(X_tgt), name="au_tgt", keep_dtype=True)
+        source, source_names = check_au_scores(X, name="X", keep_dtype=True)
+        target, target_names = check_au_scores(unwrap_target(X_tgt), name="X_tgt", keep_dtype=True)
         target = align_au_columns(
-            target, target_names, source_names, source.shape[1], name="au_tgt", reference="au_src"
+            target, target_names, source_names, source.shape[1], name="X_tgt", reference="X"
         )
         self.n_features_in_ = source.shape[1]
-        thresholds = np.broadcast_to(np.asarray(self.thresholds, dtype=float), source.shape[1])
+        thresholds = self._checked_thresholds(source.shape[1])
         self._source = CodedDomain(source, thresholds)
         self._target = CodedDomain(target, thresholds)
         self._negatives: dict[str, HardNegatives] = {}
@@ -144,6 +144,16 @@ class TripletMiner(AdaFEREstimator):
                     target, self._target, source, self._source
                 )
         return self
+
+    def _checked_thresholds(self, n_aus: int) -> NDArray[np.float64]:
+        with naming("thresholds"):
+            given = np.asarray(self.thresholds, dtype=np.float64)
+        if given.shape not in ((), (n_aus,)) or not ((given >= 0) & (given <= 1)).all():
+            raise ValueError(
+                f"thresholds must be a number in [0, 1] or {n_aus} of them, one per AU; got "
+                f"{self.thresholds!r}."
+            )
+        return np.broadcast_to(given, n_aus)
 
     def _nearest(
         self, near_scores: NDArray, near: CodedDomain, far_scores: NDArray, far: CodedDomain
@@ -172,10 +182,7 @@ class TripletMiner(AdaFEREstimator):
             Source anchors first, then target anchors, as `anchors` says.
         """
         check_is_fitted(self, "n_features_in_")
-        if isinstance(random_state, np.random.Generator):
-            rng = random_state
-        else:
-            rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
+        rng = check_generator(random_state)
         drawn = []
         if self.anchors in ("both", "source"):
             drawn.append(self._draw_from("source", self._source, self._target, rng))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import naming
 from .facs import parse_au_name
 from .tables import au_scores_from_frame
 
@@ -68,7 +69,8 @@ def read_au_labels(
     ValueError
         If names or columns are missing, or values are no numbers in [0, 1].
     """
-    names = None if aus is None else check_au_names(aus)
+    with naming("aus"):
+        names = None if aus is None else check_au_names(aus)
     if hasattr(Y_au, "columns"):
         frame = au_scores_from_frame(Y_au)
         names = list(frame.columns) if names is None else names
@@ -96,13 +98,17 @@ def read_au_labels(
 
 def _as_numbers(Y_au: Any, names: list[str] | None) -> NDArray[np.float64]:
     try:
-        values = np.asarray(Y_au, dtype=np.float64)
+        values = np.asarray(Y_au)
+        if np.iscomplexobj(values):
+            raise ValueError("complex data")
+        values = values.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Y_au must hold numbers, one column per AU; got {error}.") from error
     n_aus = "n_aus" if names is None else len(names)
     if values.ndim != 2 or values.shape[1] == 0 or (names and values.shape[1] != len(names)):
         raise ValueError(
-            f"Y_au must have shape (n_samples, {n_aus}), one column per AU; got {values.shape}."
+            f"Y_au must have shape (n_samples, {n_aus}), one column per AU; got {values.shape}. "
+            "Name as many columns by aus."
         )
     wrong = ~(np.isnan(values) | ((values >= 0) & (values <= 1)))
     if wrong.any():

@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_images
 from .._sklearn import N_JOBS, AdaFEREstimator, HasMethods, Interval, StrOptions, fit_context
 from ..faces import Faces, check_faces
 from .cache import AUScoreCache
 from .facs import binarize, fit_thresholds
 from .landmarks import LandmarkDetector
 from .pyfeat import PyFeatDetector
+from .scores import check_au_scores
 
 __all__ = ["AUDetector", "AUExtractor"]
 
@@ -247,7 +249,8 @@ class AUExtractor(TransformerMixin, AdaFEREstimator):
         ValueError
             If the columns are not the detector's, or as in `fit`.
         """
-        self._set_fitted(np.asarray(scores, dtype=np.float32))
+        judged, _ = check_au_scores(scores, name="scores", keep_dtype=True)
+        self._set_fitted(judged.astype(np.float32, copy=False))
         return self
 
     def _set_fitted(self, scores: NDArray[np.float32]) -> None:
@@ -334,6 +337,7 @@ class AUExtractor(TransformerMixin, AdaFEREstimator):
         OSError
             If the cache cannot be used.
         """
+        check_images(images)
         detector = self._current_detector()
         if self.cache is None:
             return self._detect(detector, images)

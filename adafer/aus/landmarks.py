@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from os import PathLike
 from typing import TypeVar
 
@@ -12,6 +13,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import check_images
+from .._sklearn import N_JOBS, Interval, judged
 from ._face_models import MODEL_SHA256, FaceModels, read_model
 from ._face_search import find_face
 from .appearance import CROP, cut_face
@@ -88,6 +91,13 @@ class LandmarkDetector:
     True
     """
 
+    @judged(
+        model_path=[None, str, PathLike],
+        heads=[str, PathLike],
+        sha256=[None, str],
+        min_presence=[Interval(Real, 0, 1, closed="both")],
+        n_jobs=N_JOBS,
+    )
     def __init__(
         self,
         model_path: str | PathLike[str] | None = None,
@@ -139,6 +149,7 @@ class LandmarkDetector:
         FileNotFoundError, ValueError
             If the model file was removed or changed.
         """
+        check_images(images)
         return np.concatenate(self._in_parts(self._score_part, images))
 
     def measure(self, images: Sequence[NDArray[np.uint8]]) -> Measurements:
@@ -160,6 +171,7 @@ class LandmarkDetector:
         ImportError, FileNotFoundError, ValueError
             As `detect`.
         """
+        check_images(images)
         return Measurements.join(self._in_parts(self._measure_part, images))
 
     def _in_parts(

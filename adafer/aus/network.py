@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_images
 from .._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from ..faces import check_faces, read_faces, resize_faces
 from ..target import unwrap_target
@@ -480,6 +481,7 @@ class AUNetwork(AdaFEREstimator):
         from ..deep.mlcr import infer_aus
 
         check_is_fitted(self, "network_")
+        check_images(images)
         if len(images) == 0:
             return np.empty((0, len(self.au_names_)), dtype=np.float32)
         device = resolve_device(self.device)

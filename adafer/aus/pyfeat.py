@@ -7,11 +7,15 @@ import io
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from .._checks import check_images
+from .._sklearn import Interval, StrOptions, judged
 
 __all__ = ["PyFeatDetector"]
 
@@ -95,6 +99,15 @@ class PyFeatDetector:
 
     au_names: tuple[str, ...] = tuple(f"AU{number:02d}" for number in _AU_NUMBERS)
 
+    @judged(
+        au_model=[StrOptions({"xgb", "svm"})],
+        face_model=[str],
+        landmark_model=[str],
+        min_confidence=[Interval(Real, 0, 1, closed="both")],
+        max_side=[Interval(Integral, 16, None, closed="left")],
+        batch_size=[Interval(Integral, 1, None, closed="left")],
+        device=[str],
+    )
     def __init__(
         self,
         au_model: str = "xgb",
@@ -154,6 +167,7 @@ class PyFeatDetector:
         ValueError
             If py-feat gives another table than expected.
         """
+        check_images(images)
         scores = np.full((len(images), len(self.au_names)), np.nan, dtype=np.float32)
         views = [self._shrink(image) for image in images]
         # py-feat takes stacks, so pictures of one size go together.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import column_or_1d
 
+from .._checks import check_labels, check_matrix, naming
+from .._sklearn import Interval, StrOptions, judged
 from .facs import binarize, fit_thresholds
 from .scores import check_au_scores, has_scores
 
@@ -37,6 +39,10 @@ class AUFrequencies(NamedTuple):
     n_missing: int
 
 
+@judged(
+    threshold=[StrOptions({"quantile"}), Interval(Real, 0, 1, closed="both"), "array-like"],
+    quantile=[Interval(Real, 0, 1, closed="neither")],
+)
 def au_frequencies(
     scores: ArrayLike,
     y: ArrayLike,
@@ -87,12 +93,19 @@ def au_frequencies(
     array([[0. , 1. ],
            [1. , 0.5]])
     """
-    truth = column_or_1d(y)
+    truth = check_labels(y)
     scores, _ = check_au_scores(scores, name="scores", n_samples=len(truth))
     if np.ndim(threshold) == 0:
         threshold = fit_thresholds(scores, threshold=threshold, quantile=quantile)  # type: ignore[arg-type]
+    with naming("threshold"):
+        threshold = np.asarray(threshold, dtype=np.float64)
+    if threshold.shape != (scores.shape[1],):
+        raise ValueError(
+            f"threshold must be one number or {scores.shape[1]} of them, one per AU; got shape "
+            f"{threshold.shape}."
+        )
     codes, known = binarize(scores, threshold), has_scores(scores)
-    names = unique_labels(truth) if labels is None else column_or_1d(labels)
+    names = unique_labels(truth) if labels is None else check_labels(labels, name="labels")
     members = (truth[:, None] == names) & known[:, None]
     counts = members.sum(axis=0)
     with np.errstate(invalid="ignore"):
@@ -143,8 +156,8 @@ def au_similarity(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     array([[0.5, 0. ],
            [0. , 1. ]])
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    a, b = check_matrix(a, name="a", missing=True), check_matrix(b, name="b", missing=True)
+    if a.shape[1] != b.shape[1]:
         raise ValueError(
             f"a and b must have shapes (n_a, n_aus) and (n_b, n_aus); got {a.shape} and {b.shape}. "
             "Give the frequencies of the same AUs."

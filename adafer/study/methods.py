@@ -127,7 +127,7 @@ class AnnotatorClassifier(ClassifierMixin, BaseEstimator):
         self.annotator_ = annotator.partial_fit(au_src, y, classes=np.unique(np.asarray(y)))
         self.classes_ = self.annotator_.classes_
         if au_tgt is not None:
-            self.annotation_ = self.annotator_.annotate(au_tgt)
+            self.annotation_ = self.annotator_.annotate(au_tgt, name="au_tgt")
             self.target_labels_ = self.annotation_.labels
             self.coverage_ = self.annotation_.coverage
         return self

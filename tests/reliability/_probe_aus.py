@@ -47,7 +47,7 @@ def annotating_calls() -> dict[str, Call]:
         "AUGuidedAnnotator": Call(
             functools.partial(construct_and_fit, AUGuidedAnnotator, given),
             dict,
-            {"schemes": [(), ("no such",), "t-soft", 7, ("t-soft", "t-soft")]},
+            {"schemes": [("no such",), "t-soft", 7, ("t-soft", "t-soft")]},
             AUGuidedAnnotator._parameter_constraints,
         ),
         **methods(
@@ -132,9 +132,19 @@ def au_calls() -> dict[str, Call]:
     codes = np.array([[1, 0], [0, 1]] * 3, dtype=float)
     network = functools.cache(
         lambda: AUNetwork(
-            backbones=("convnet",), image_size=16, epochs=1, batch_size=2, random_state=0
+            aus=("AU01", "AU02"),
+            backbones=("convnet", "convnet"),
+            image_size=16,
+            epochs=1,
+            batch_size=2,
+            random_state=0,
         ).fit(faces, codes)
     )
+
+    def saved_network() -> str:
+        network().save("network")
+        return "network"
+
     frame = pd.DataFrame({"AU01": [0.1, 0.9], "AU02": [0.2, 0.3]}, index=["a.jpg", "b.jpg"])
     shown = {"X": pictures()}
     seen = {
@@ -151,7 +161,7 @@ def au_calls() -> dict[str, Call]:
     }
     return {
         "AUExtractor": Call(
-            lambda **given: AUExtractor(**{"detector": Brightness(), **given}).fit(faces),
+            lambda **given: AUExtractor(**given).fit(faces),
             dict,
             {
                 "model_path": ["/no/such/model.task", NOTHING, 7],
@@ -176,7 +186,13 @@ def au_calls() -> dict[str, Call]:
         ),
         "AUNetwork": Call(
             functools.partial(construct_and_fit, AUNetwork, {"X": faces, "Y_au": codes}),
-            lambda: {"backbones": ("convnet",), "image_size": 16, "epochs": 1, "batch_size": 2},
+            lambda: {
+                "aus": ("AU01", "AU02"),
+                "backbones": ("convnet", "convnet"),
+                "image_size": 16,
+                "epochs": 1,
+                "batch_size": 2,
+            },
             {
                 "aus": ["AU01", ["AU01"], [7, 8], ["AU01", "AU01"], ["AU01", "no such"], NOTHING],
                 "backbones": ["convnet", (), ("no such",), NOTHING],
@@ -185,7 +201,6 @@ def au_calls() -> dict[str, Call]:
                     NOTHING,
                     7,
                     ["/no/such/weights.pth"],
-                    [None, None],
                 ],
                 "device": ["no such", "cuda:99", NOTHING, 7],
                 "image_size": [15, 10**9, 24.5, "24", NOTHING],
@@ -195,12 +210,18 @@ def au_calls() -> dict[str, Call]:
         ),
         **methods(
             "AUNetwork",
-            lambda: AUNetwork(backbones=("convnet",), image_size=16, epochs=1, batch_size=2),
+            lambda: AUNetwork(
+                aus=("AU01", "AU02"),
+                backbones=("convnet", "convnet"),
+                image_size=16,
+                epochs=1,
+                batch_size=2,
+            ),
             {
                 "fit": (
                     {"X": faces, "Y_au": codes},
                     {
-                        "X": [*pictures(), faces[:-1]],
+                        "X": pictures(),
                         "Y_au": [*matrices(codes, nan=False), codes * 7, -codes],
                         "X_unlabelled": pictures(),
                     },
@@ -217,13 +238,15 @@ def au_calls() -> dict[str, Call]:
                 "score": (
                     {"X": faces, "Y_au": codes},
                     {
-                        "X": [*pictures(), faces[:-1]],
+                        "X": pictures(),
                         "Y_au": [*matrices(codes, nan=False), codes * 7, codes[:, :1]],
                     },
                 ),
                 "save": ({"path": "network"}, {"path": write_paths()}),
-                "load": ({"path": "network"}, {"path": read_paths()}),
             },
+        ),
+        "AUNetwork.load": Call(
+            AUNetwork.load, lambda: {"path": saved_network()}, {"path": read_paths()}
         ),
         "AUScoreCache": Call(
             lambda path: AUScoreCache(path).get_many(faces, "me", n_aus=2),
@@ -269,12 +292,12 @@ def au_calls() -> dict[str, Call]:
                     {},
                     {
                         "au_model": choices(),
-                        "face_model": choices(),
-                        "landmark_model": choices(),
+                        "face_model": [7, None, NOTHING],
+                        "landmark_model": [7, None, NOTHING],
                         "min_confidence": [-0.1, 1.1, "a", None, float("nan")],
                         "max_side": [0, -1, 1.5, "a", None],
                         "batch_size": [0, -1, 1.5, "a", None],
-                        "device": ["no such", 7, None],
+                        "device": [7, None, NOTHING],  # its words are torch's
                     },
                 ),
                 "au_frequencies": (
@@ -292,8 +315,8 @@ def au_calls() -> dict[str, Call]:
                 "au_similarity": (
                     {"a": AU, "b": AU},
                     {
-                        "a": [*matrices(AU, fewer=False), AU[:, :-1]],
-                        "b": [*matrices(AU, fewer=False), AU[:, :-1]],
+                        "a": [*matrices(AU, fewer=False, nan=False), AU[:, :-1]],
+                        "b": [*matrices(AU, fewer=False, nan=False), AU[:, :-1]],
                     },
                 ),
                 "au_scores_from_frame": (

@@ -38,6 +38,13 @@ def classifier_calls() -> dict[str, Call]:
     return found
 
 
+def _saved(name: str) -> Path:
+    """Save a model, and say where."""
+    place = Path(f"saved-{name}")
+    fitted(name).save(place)
+    return place
+
+
 def _classifier_calls(name: str, kind: type) -> dict[str, Call]:
     constraints = kind._parameter_constraints
     wrong: dict[str, list] = {
@@ -47,7 +54,7 @@ def _classifier_calls(name: str, kind: type) -> dict[str, Call]:
         "store": [str(Path(__file__) / "below"), NOTHING, 7],
         "checkpoint_dir": [str(Path(__file__) / "below"), NOTHING, 7],
         "image_size": [15, 10**9, 10**30, 24.5, "24", NOTHING],
-        "schemes": [(), ("no such",), "t-soft", 7, ("t-soft", "t-soft")],
+        "schemes": [("no such",), "t-soft", 7, ("t-soft", "t-soft")],
         "n_jobs": [0, 1.5, "all", NOTHING],
         "annotator": [NOTHING, 7, "exact"],
         "au_extractor": [NOTHING, 7, "landmarks"],
@@ -87,7 +94,7 @@ def _classifier_calls(name: str, kind: type) -> dict[str, Call]:
             {},
             names,
         ),
-        f"{name}.load": Call(kind.load, dict, {"path": read_paths()}),
+        f"{name}.load": Call(kind.load, lambda: {"path": _saved(name)}, {"path": read_paths()}),
         f"{name}.save": Call(
             lambda path: fitted(name).save(path),
             lambda: {"path": "model"},

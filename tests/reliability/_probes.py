@@ -60,7 +60,27 @@ PROBABILITIES = np.full((ROWS, 3), 1 / 3)
 NAMES = ("AU01", "AU02", "AU04", "AU06", "AU12")
 
 # (call, parameter) to which anything may be given, and why.
-ANYTHING: dict[tuple[str, str], str] = {}
+_LABEL = "what errors call the argument"
+ANYTHING: dict[tuple[str, str], str] = {
+    ("*", "fit_params"): "passed on to fit",
+    ("*", "input_features"): "ignored, as scikit-learn asks",
+    **{(f"AUGuidedAnnotator.{m}", "name"): _LABEL for m in ("annotate", "codes")},
+    **{(name, "name"): _LABEL for name in ("check_faces", "read_faces", "decode_face")},
+    **{
+        (f"{c}.{m}", "y"): "ignored"
+        for c in ("AUExtractor", "FaceAligner")
+        for m in ("fit", "fit_transform")
+    },
+    ("AUInputClassifier.export_onnx", "path"): "never exported: it needs AUs at predict",
+    ("PyFeatDetector.detect", "images"): "needs py-feat",
+    **{
+        (f"AUQueryClassifier.{m}", a): "not read: there is no network to adapt"
+        for m in ("fit", "fit_transform")
+        for a in ("X_tgt", "au_tgt")
+    },
+    ("as_target", "X_tgt"): "wrapped as it is",
+    ("AUScoreCache", "path"): "looked at when it is first used",
+}
 
 
 @dataclass
@@ -78,6 +98,9 @@ class Call:
         As scikit-learn's; wrong values are made of them for the other parameters.
     other_names : mapping of str to sequence of str
         What an error may call a parameter instead.
+    works : bool
+        Whether the right arguments alone must do; not where they name no file of the
+        right form, and what is wrong is told before that is seen.
     """
 
     function: Callable
@@ -85,6 +108,7 @@ class Call:
     wrong: Mapping[str, list] = field(default_factory=dict)
     constraints: Mapping[str, list] = field(default_factory=dict)
     other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    works: bool = True
 
 
 def wrong_for_constraints(constraints: list | None) -> list:
@@ -133,7 +157,7 @@ def matrices(valid: NDArray, *, nan: bool = True, fewer: bool = True, none: bool
 
 def scores(valid: NDArray, *, fewer: bool = True, none: bool = True) -> list:
     """Wrong forms of AU scores: also other scales than [0, 1]; rows of NaN are right."""
-    more = [valid * 5, valid * 100, -valid, _with(valid, np.nan), _with(valid, np.inf)]
+    more = [valid * 5, valid * 100, -valid, _with(valid, np.inf), valid * np.nan]
     return matrices(valid, nan=False, fewer=fewer, none=none) + more
 
 
@@ -215,6 +239,20 @@ def estimators() -> dict[str, type]:
 
 def domains() -> dict[str, Any]:
     return {"X": X, "y": Y, "X_tgt": X, "au_src": AU, "au_tgt": AU}
+
+
+def taken_as_they_are() -> dict[tuple[str, str], str]:
+    """Parameters to which anything may be given, and why."""
+    without_aus = [n for n, k in estimators().items() if getattr(k, "_au_use", "") == "never"]
+    return {
+        **ANYTHING,
+        **{
+            (f"{name}.{method}", au): "not read: the method looks at no AUs"
+            for name in without_aus
+            for method in ("fit", "fit_transform")
+            for au in ("au_src", "au_tgt")
+        },
+    }
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Every public function with every parameter out of range: the error must name the parameter.
 
     python tests/reliability/parameters.py --record
+    python tests/reliability/parameters.py --short
     python tests/reliability/parameters.py --only make_split
 
 What is public is read from the packages: each name that they export, each public method of
@@ -36,8 +37,10 @@ from _probe_aus import aligner_calls, annotating_calls, au_calls  # noqa: E402
 from _probe_classifiers import classifier_calls  # noqa: E402
 from _probe_reading import reading_calls  # noqa: E402
 from _probe_rest import display_calls, other_calls, scorer_calls  # noqa: E402
-from _probes import ANYTHING, PACKAGES, RECORDS, Call, wrong_for_constraints  # noqa: E402
+from _probes import PACKAGES, RECORDS, Call, taken_as_they_are, wrong_for_constraints  # noqa: E402
 from _record import report  # noqa: E402
+
+from adafer import rivals  # noqa: E402
 
 # Methods that scikit-learn wrote and judges, and what has no parameters of its own.
 _FOREIGN = re.compile(r"^(get|set)_(params|metadata_routing|output|\w+_request)$")
@@ -122,11 +125,23 @@ def judge(parameter: Parameter, call: Call, value: Any) -> Outcome:
             return Outcome(parameter, told, "")
         if isinstance(value, str | Path) and str(value) and str(value) in text:
             return Outcome(parameter, told, "")
+        if len(_names(call.function)) == 1 and repr(value) in text:
+            return Outcome(parameter, told, "")  # what else could it be
         fault = f"{type(error).__name__} names it not: {text[:150]!r}"
         return Outcome(parameter, told, fault)
     except Exception as error:
         return Outcome(parameter, told, f"{type(error).__name__}: {str(error)[:150]!r}")
     return Outcome(parameter, told, "taken without an error")
+
+
+def _try(call: Call) -> str:
+    """Make the right call; give the error if there is one."""
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            call.function(**call.arguments())
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {str(error)[:150]!r}"
+    return ""
 
 
 def _short(value: Any) -> str:
@@ -139,8 +154,9 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def probe(only: str | None) -> Iterator[Outcome]:
+def probe(only: str | None, short: bool) -> Iterator[Outcome]:
     """Try every wrong value of every public parameter."""
+    inherited = set(rivals.__all__) if short else set()
     tables: dict[str, Call] = {}
     for make in (
         classifier_calls,
@@ -153,10 +169,14 @@ def probe(only: str | None) -> Iterator[Outcome]:
         other_calls,
     ):
         tables |= make()
+    tried: set[str] = set()
+    anything = taken_as_they_are()
     for parameter in public_parameters():
         if only is not None and only not in ".".join(parameter):
             continue
-        if parameter in ANYTHING or ("*", parameter.name) in ANYTHING:
+        if parameter.call.split(".")[0] in inherited and "." in parameter.call:
+            continue
+        if parameter in anything or ("*", parameter.name) in anything:
             continue
         call = tables.get(parameter.call)
         wrong = None
@@ -168,12 +188,18 @@ def probe(only: str | None) -> Iterator[Outcome]:
             yield Outcome(parameter, "", "is in no table")
             continue
         assert call is not None
+        if call.works and parameter.call not in tried:
+            tried.add(parameter.call)
+            fault = _try(call)
+            if fault:
+                yield Outcome(Parameter(parameter.call, ""), "", f"the right call fails: {fault}")
         for value in wrong:
             yield judge(parameter, call, value)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true", help="not what rivals inherit")
     parser.add_argument("--only", metavar="TEXT", help="names that contain it")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
@@ -183,7 +209,7 @@ def main() -> int:
         os.chdir(place)
         try:
             found = []
-            for one in probe(options.only):
+            for one in probe(options.only, options.short):
                 found.append(one)
                 if one.fault:
                     told = f"{one.parameter.call}({one.parameter.name}={one.value})"
@@ -197,7 +223,7 @@ def main() -> int:
         {
             "callables": len({one.call for one in parameters}),
             "parameters": len(parameters),
-            "to which anything may be given": len(ANYTHING),
+            "to which anything may be given": len(taken_as_they_are()),
             "wrong values": len(found),
             "without a good error": len(faults),
             "seconds": round(time.monotonic() - started),
