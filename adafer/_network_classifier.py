@@ -378,7 +378,7 @@ class NetworkClassifier(DomainClassifier):
     ) -> None:
         """Set what batch normalisation uses in `predict`, as `norm_statistics` says."""
         from .deep.inference import estimate_statistics
-        from .deep.loop import mixed_rows
+        from .deep.joint import mixed_rows
 
         if not trainer.history or self.norm_statistics == "running":
             return

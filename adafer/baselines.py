@@ -174,6 +174,7 @@ def _fine_tune(
 ) -> None:
     """Label the target by the source model, then train on both domains."""
     from .deep.inference import infer
+    from .deep.pseudo import fit_pseudo_labels
 
     # as at the end of a source-only fit
     classifier._estimate_statistics(trainer, feed, len(labels), len(labels))
@@ -182,8 +183,8 @@ def _fine_tune(
     if not soft:
         found = one_hot(found.argmax(axis=1), found.shape[1])
     classifier.target_labels_ = found
-    trainer.fit_pseudo_labels(
-        feed, labels, found, classifier.epochs, soft=soft, beta=float(classifier.beta)
+    fit_pseudo_labels(
+        trainer, feed, labels, found, classifier.epochs, soft=soft, beta=float(classifier.beta)
     )
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .deep.backbones import AdaFERNetwork
     from .deep.batches import Feed
     from .deep.fused import FusedAdaptation
-    from .deep.loop import Adaptation, Trainer
+    from .deep.loop import Trainer
+    from .deep.paper import Adaptation
     from .fusion import AUOpinion
 
 __all__ = ["AdaFERClassifier"]
@@ -189,7 +190,7 @@ class AdaFERClassifier(NetworkClassifier):
     ) -> Adaptation | FusedAdaptation:
         """AGA and AGT."""
         from .deep.fused import FusedAdaptation
-        from .deep.loop import Adaptation
+        from .deep.paper import Adaptation
 
         annotator = self._annotate(source, y, target)
         miner = self._mine(annotator, source, target)
@@ -236,7 +237,7 @@ class AdaFERClassifier(NetworkClassifier):
     def _mine(
         self, annotator: AUGuidedAnnotator, source: DomainInputs, target: DomainInputs
     ) -> TripletMiner:
-        from .deep.loop import pool_triplets
+        from .deep.joint import pool_triplets
 
         near = "near" in (annotator.matching, annotator.backoff)
         miner = TripletMiner(
@@ -299,6 +300,7 @@ class AdaFERClassifier(NetworkClassifier):
         self, trainer: Trainer, feed: Feed, labels: NDArray, plan: Adaptation | FusedAdaptation
     ) -> None:
         from .deep.fused import FusedAdaptation, fit_fused
+        from .deep.paper import fit_paper
 
         if isinstance(plan, FusedAdaptation):
             # the network says what it would at the end of a source-only fit
@@ -309,7 +311,7 @@ class AdaFERClassifier(NetworkClassifier):
                 "aus": fusion.au_accuracy,
             }
         else:
-            trainer.fit_joint(feed, labels, plan, self.epochs)
+            fit_paper(trainer, feed, labels, plan, self.epochs)
         assert trainer.margin is not None
         self.margin_ = float(trainer.margin().detach())
         joint = [row for row in trainer.history if row["stage"] == "joint"]

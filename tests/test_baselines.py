@@ -24,7 +24,9 @@ from adafer import (
 from adafer._network_classifier import NetworkClassifier
 from adafer.deep.backbones import build_network
 from adafer.deep.batches import Feed
-from adafer.deep.loop import Trainer, mixed_rows
+from adafer.deep.joint import mixed_rows
+from adafer.deep.loop import Trainer
+from adafer.deep.pseudo import fit_pseudo_labels
 from adafer.persistence import load_model
 
 HARD, SOFT = {"labels": "hard"}, {"labels": "soft"}
@@ -325,7 +327,7 @@ def one_joint_step(problem, *, beta, soft, target_labels):
     )
     labels = (problem["y"] == "sad").astype(np.int64)
     feed = Feed([problem["X"], problem["X_tgt"]], device)
-    trainer.fit_pseudo_labels(feed, labels, target_labels, 1, soft=soft, beta=beta)
+    fit_pseudo_labels(trainer, feed, labels, target_labels, 1, soft=soft, beta=beta)
     return torch.cat([weight.grad.flatten() for weight in network.backbone.parameters()])
 
 

@@ -14,7 +14,8 @@ from ..fusion import AUOpinion, OpinionFusion, temper
 from ..triplets import TripletMiner
 from .batches import Feed
 from .inference import infer
-from .loop import JointBatch, Trainer, pool_triplets
+from .joint import JointBatch, pool_triplets
+from .loop import Trainer
 from .losses import class_confusion_loss, soft_divergence, triplet_loss
 
 __all__ = ["FusedAdaptation", "RenewedLabels", "fit_fused"]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -18,172 +17,19 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .._ranks import is_writer
-from ..inheritance import TargetAnnotation
-from ..triplets import TripletMiner, Triplets
 from .backbones import AdaFERNetwork
 from .batches import Feed, shuffled_batches
 from .device import resolve_precision, send
 from .distributed import join, quiet
 from .inference import forward
-from .losses import Margin, classification_loss, triplet_loss
+from .joint import FurtherStep, JointBatch, mixed_rows
+from .losses import Margin
 from .taps import Tap
 
-__all__ = [
-    "Adaptation",
-    "FurtherStep",
-    "JointBatch",
-    "Trainer",
-    "mixed_rows",
-    "pool_triplets",
-]
+__all__ = ["Trainer"]
 
 
 _Step: TypeAlias = Callable[[nn.Module, NDArray], dict[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """What the joint stage needs beyond the inputs.
-
-    Attributes
-    ----------
-    annotation : TargetAnnotation
-    miner : TripletMiner
-        Fitted on both domains.
-    schemes : tuple of str
-    conflict : str
-    beta, epsilon : float
-        Weights of the target terms and of the triplet loss.
-    """
-
-    annotation: TargetAnnotation
-    miner: TripletMiner
-    schemes: tuple[str, ...]
-    conflict: str
-    beta: float
-    epsilon: float
-
-
-def pool_triplets(drawn: tuple[Triplets, ...], anchors: str, n_source: int) -> tuple[NDArray, int]:
-    """Rows of all triplets in the pooled order, source first and then target.
-
-    Parameters
-    ----------
-    drawn : tuple of Triplets
-        As `TripletMiner.draw` gives them.
-    anchors : {"both", "source", "target"}
-    n_source : int
-
-    Returns
-    -------
-    rows : ndarray of int64 of shape (n_triplets, 3)
-        Anchor, positive, negative.
-    n_skipped : int
-    """
-    kinds = ("source", "target") if anchors == "both" else (anchors,)
-    parts = []
-    for kind, triplets in zip(kinds, drawn, strict=True):
-        near, far = (0, n_source) if kind == "source" else (n_source, 0)
-        parts.append(
-            np.stack(
-                [triplets.anchor + near, triplets.positive + far, triplets.negative + far], axis=1
-            )
-        )
-    return np.concatenate(parts), sum(triplets.n_skipped for triplets in drawn)
-
-
-def mixed_rows(n_source: int, n_target: int, rng: np.random.Generator) -> NDArray:
-    """Each row with two rows of the other domain, drawn uniformly.
-
-    Batches of them have as many pictures, and the same mix of domains, as those
-    of AdaFER's triplets, but look at no AU.
-
-    Parameters
-    ----------
-    n_source, n_target : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    rows : ndarray of int64 of shape (n_source + n_target, 3)
-        In the pooled order, source first and then target.
-    """
-    others_of_source = n_source + rng.integers(n_target, size=(n_source, 2))
-    others_of_target = rng.integers(n_source, size=(n_target, 2))
-    others = np.concatenate([others_of_source, others_of_target])
-    return np.column_stack([np.arange(n_source + n_target), others])
-
-
-@dataclass(frozen=True)
-class JointBatch:
-    """What an objective sees of one joint step: both domains after the forward pass.
-
-    Attributes
-    ----------
-    rows : Tensor of int64 of shape (n,)
-        Rows of the feed, source first in it; a row may occur more than once.
-    is_source : Tensor of bool of shape (n,)
-    source_at, target_at : Tensor of int64
-        Where `is_source` is true, and where it is not. Indexing by them does not
-        make the device wait, as a mask would.
-    labels : Tensor of int64 of shape (n,)
-        Class indices of source rows, -1 on target rows.
-    features : Tensor of float32 of shape (n, n_features)
-        L2-normalised.
-    logits : Tensor of float32 of shape (n, n_classes)
-    progress : float
-        Share of the stage that is done, in [0, 1).
-    pooled : Tensor of float32 of shape (n, n_features)
-        What `features` were before their norms were made 1: the classifier's input.
-    weights : Tensor of float32 of shape (n,) or None
-        Sample weights of source rows, with a mean of 1 over the source; 1 on
-        target rows. None where all count the same.
-    """
-
-    rows: Tensor
-    is_source: Tensor
-    source_at: Tensor
-    target_at: Tensor
-    labels: Tensor
-    features: Tensor
-    logits: Tensor
-    progress: float
-    pooled: Tensor
-    weights: Tensor | None = None
-
-    def source_loss(self, logits: Tensor | None = None) -> Tensor:
-        """Cross-entropy, mean over the source rows, times their weights if there are any.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (n, n_classes), optional
-            Of another classifier; by default `logits` of the batch.
-        """
-        logits = self.logits if logits is None else logits
-        how = "sum" if self.weights is None else "none"
-        total = nn.functional.cross_entropy(logits, self.labels, ignore_index=-1, reduction=how)
-        if self.weights is not None:
-            total = (total * self.weights).sum()
-        return total / self.is_source.sum().clamp_min(1)
-
-
-@dataclass(frozen=True)
-class FurtherStep:
-    """One more step of the optimiser on the pictures of a joint step.
-
-    Attributes
-    ----------
-    objective : callable
-        As in `Trainer.fit_jointly`; it sees the pictures after a forward pass of
-        its own, with the weights that the step before left. Of its terms all
-        but "loss" are noted in the history.
-    trained : sequence of torch.nn.Module
-        Parts of the network, or modules beside it, that this step changes; all
-        else stays as it is.
-    """
-
-    objective: Callable[[JointBatch], dict[str, Tensor]]
-    trained: Sequence[nn.Module]
 
 
 class Trainer:
@@ -378,108 +224,6 @@ class Trainer:
             self._epoch(
                 "joint", epoch, model, optimizer, batches, step, drawn.shape[1], known, more
             )
-
-    def fit_pseudo_labels(
-        self,
-        feed: Feed,
-        labels: NDArray,
-        target_labels: NDArray,
-        epochs: int,
-        *,
-        soft: bool,
-        beta: float,
-    ) -> None:
-        """Joint stage on given target labels: Equation 3 with them, no triplets.
-
-        Parameters
-        ----------
-        feed : Feed
-            Source rows first, then target rows.
-        labels : ndarray of int64 of shape (n_source,)
-        target_labels : ndarray of float of shape (n_targets, n_classes)
-            Rows sum to 1.
-        epochs : int
-        soft : bool
-            KL(labels || predictions) if true, else cross-entropy.
-        beta : float
-            Weight of the target's term.
-        """
-        n_source = len(labels)
-        scheme = "t-soft" if soft else "t-hard"
-        table = torch.from_numpy(target_labels).float().to(self.device)
-
-        def objective(batch: JointBatch) -> dict[str, Tensor]:
-            loss, terms = classification_loss(
-                batch.logits,
-                batch.is_source,
-                batch.labels,
-                {scheme: table[(batch.rows - n_source).clamp_min(0)]},
-                torch.ones_like(batch.rows, dtype=torch.float32),
-                beta,
-                source_weights=batch.weights,
-            )
-            return {"loss": loss, "loss_source": terms["source"], "loss_target": terms[scheme]}
-
-        self.fit_jointly(feed, labels, objective, epochs)
-
-    def fit_joint(self, feed: Feed, labels: NDArray, adaptation: Adaptation, epochs: int) -> None:
-        """Joint stage of AdaFER: Equation 3 on all pictures, Equation 4 on the triplets.
-
-        Parameters
-        ----------
-        feed : Feed
-            Source rows first, then target rows.
-        labels : ndarray of int64 of shape (n_source,)
-        adaptation : Adaptation
-        epochs : int
-        """
-        assert self.margin is not None
-        margin = self.margin
-        n_source, n_all = len(labels), len(feed)
-        annotation, n_classes = adaptation.annotation, len(adaptation.annotation.classes)
-        weights = torch.zeros(n_all)
-        weights[n_source:] = torch.from_numpy(annotation.weights)
-        weights = weights.to(self.device)
-        pseudo: dict[str, Tensor] = {}
-
-        def draw() -> tuple[NDArray, dict]:
-            for scheme in adaptation.schemes if adaptation.beta > 0 else ():
-                table = torch.zeros(n_all, n_classes)
-                table[n_source:] = torch.from_numpy(
-                    annotation.scheme_labels(scheme, adaptation.conflict, self.rng)
-                ).float()
-                pseudo[scheme] = table.to(self.device)
-            triplets, n_skipped = pool_triplets(
-                adaptation.miner.draw(self.rng), adaptation.miner.anchors, n_source
-            )
-            return triplets, {
-                "coverage": annotation.coverage,
-                "labelled_share": annotation.labelled_share,
-                "n_triplets": len(triplets),
-                "n_skipped_anchors": n_skipped,
-            }
-
-        def objective(batch: JointBatch) -> dict[str, Tensor]:
-            loss, terms = classification_loss(
-                batch.logits,
-                batch.is_source,
-                batch.labels,
-                {scheme: table[batch.rows] for scheme, table in pseudo.items()},
-                weights[batch.rows],
-                adaptation.beta,
-                source_weights=batch.weights,
-            )
-            found = {f"loss_{name}": term for name, term in terms.items()}
-            if adaptation.epsilon > 0:
-                anchor, positive, negative = batch.features.chunk(3)
-                found["loss_triplet"], found["triplets_active"] = triplet_loss(
-                    anchor, positive, negative, margin()
-                )
-                loss = loss + adaptation.epsilon * found["loss_triplet"] + margin.penalty()
-            return {"loss": loss, **found}
-
-        modules = [margin] if margin.learnable else []
-        self.fit_jointly(feed, labels, objective, epochs, draw=draw, modules=modules, decayed=False)
 
     # ------------------------------------------------------------------ parts
 

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .batches import augment
+from .batches import Feed, augment
+from .joint import JointBatch
+from .loop import Trainer
+from .losses import classification_loss
 
 __all__ = [
     "TargetOpinions",
@@ -19,6 +22,7 @@ __all__ = [
     "cluster_labels",
     "consistency_loss",
     "entropy_loss",
+    "fit_pseudo_labels",
     "information_maximization_loss",
     "strong_augment",
 ]
@@ -293,3 +297,48 @@ def strong_augment(batch: Tensor, generator: torch.Generator, *, strength: float
     means = turned.mean(dim=(1, 2, 3), keepdim=True)
     coloured = (turned - means) * contrast + means + (0.4 * draw[5]).view(n, 1, 1, 1)
     return augment(coloured, generator, erase=1.0)
+
+
+def fit_pseudo_labels(
+    trainer: Trainer,
+    feed: Feed,
+    labels: NDArray,
+    target_labels: NDArray,
+    epochs: int,
+    *,
+    soft: bool,
+    beta: float,
+) -> None:
+    """Joint stage on given target labels: Equation 3 with them, no triplets.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    feed : Feed
+        Source rows first, then target rows.
+    labels : ndarray of int64 of shape (n_source,)
+    target_labels : ndarray of float of shape (n_targets, n_classes)
+        Rows sum to 1.
+    epochs : int
+    soft : bool
+        KL(labels || predictions) if true, else cross-entropy.
+    beta : float
+        Weight of the target's term.
+    """
+    n_source = len(labels)
+    scheme = "t-soft" if soft else "t-hard"
+    table = torch.from_numpy(target_labels).float().to(trainer.device)
+
+    def objective(batch: JointBatch) -> dict[str, Tensor]:
+        loss, terms = classification_loss(
+            batch.logits,
+            batch.is_source,
+            batch.labels,
+            {scheme: table[(batch.rows - n_source).clamp_min(0)]},
+            torch.ones_like(batch.rows, dtype=torch.float32),
+            beta,
+            source_weights=batch.weights,
+        )
+        return {"loss": loss, "loss_source": terms["source"], "loss_target": terms[scheme]}
+
+    trainer.fit_jointly(feed, labels, objective, epochs)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..deep.backbones import AdaFERNetwork
     from ..deep.batches import Feed
     from ..deep.graphs import FaceGraphNetwork, GraphFeed
-    from ..deep.loop import JointBatch, Trainer
+    from ..deep.joint import JointBatch
+    from ..deep.loop import Trainer
 
 __all__ = ["AGRAClassifier"]
 
@@ -227,7 +228,7 @@ class AGRAClassifier(NetworkClassifier):
             reverse_gradient,
         )
         from ..deep.graphs import FaceGraphNetwork
-        from ..deep.loop import mixed_rows
+        from ..deep.joint import mixed_rows
         from ..deep.taps import Tap
 
         network, n_source = trainer.network, len(labels)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..deep.batches import Feed
-    from ..deep.loop import JointBatch, Trainer
+    from ..deep.joint import JointBatch
+    from ..deep.loop import Trainer
 
 __all__ = ["SelfTrainingClassifier"]
 
@@ -122,7 +123,7 @@ class SelfTrainingClassifier(NetworkClassifier):
     def _adapt(self, trainer: Trainer, feed: Feed, labels: NDArray, plan: None) -> None:
         import torch
 
-        from ..deep.loop import mixed_rows
+        from ..deep.joint import mixed_rows
         from ..deep.pseudo import (
             TargetOpinions,
             balanced_labels,

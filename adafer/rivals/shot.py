@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..deep.batches import Feed
-    from ..deep.loop import JointBatch, Trainer
+    from ..deep.joint import JointBatch
+    from ..deep.loop import Trainer
 
 __all__ = ["SHOTClassifier"]
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..deep.batches import Feed
-    from ..deep.loop import JointBatch, Trainer
+    from ..deep.joint import JointBatch
+    from ..deep.loop import Trainer
 
 __all__ = ["SWDClassifier"]
 
@@ -90,7 +91,7 @@ class SWDClassifier(NetworkClassifier):
 
     def _adapt(self, trainer: Trainer, feed: Feed, labels: NDArray, plan: None) -> None:
         from ..deep.discrepancy import sliced_wasserstein, unit_directions
-        from ..deep.loop import FurtherStep
+        from ..deep.joint import FurtherStep
 
         if self.epochs == 0:
             return

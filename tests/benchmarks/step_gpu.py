@@ -37,7 +37,7 @@ N_CLASSES = 7
 
 def adaptation(n_source: int, n_target: int, rng: np.random.Generator) -> Any:
     """AdaFER's joint stage by the paper, on labels and triplets drawn at random."""
-    from adafer.deep.loop import Adaptation
+    from adafer.deep.paper import Adaptation
 
     def part(n_anchors: int, n_others: int) -> Any:
         return SimpleNamespace(
@@ -154,8 +154,10 @@ def pairs(
         wait()
         ours.append(time.perf_counter() - started + drawing)
 
+    from adafer.deep.paper import fit_paper
+
     trainer.fit_jointly, trainer._epoch = fit, timed
-    trainer.fit_joint(feed, labels, plan, rounds + 1)
+    fit_paper(trainer, feed, labels, plan, rounds + 1)
     return theirs[1:], ours[1:]  # the first compile, and fill caches
 
 
@@ -189,9 +191,11 @@ def what_waits(trainer: Any, feed: Any, labels: np.ndarray, plan: Any) -> str:
                 *more: Any) -> None:  # fmt: skip
         epoch(stage, number, model, optimizer, batches, strict(step), *more)
 
+    from adafer.deep.paper import fit_paper
+
     trainer._epoch, trainer._descend = watched, strict(descend)
     try:
-        trainer.fit_joint(feed, labels, plan, 1)
+        fit_paper(trainer, feed, labels, plan, 1)
     except RuntimeError as error:
         return f"WAITS: {error}"
     return f"nothing, in {count - 2} halves of steps"

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from adafer.deep.backbones import build_network
-from adafer.deep.loop import JointBatch
+from adafer.deep.joint import JointBatch
 from adafer.deep.losses import (
     Margin,
     class_confusion_loss,

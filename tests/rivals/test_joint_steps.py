@@ -8,7 +8,8 @@ import torch
 
 from adafer.deep.backbones import build_network
 from adafer.deep.batches import Feed
-from adafer.deep.loop import FurtherStep, Trainer
+from adafer.deep.joint import FurtherStep
+from adafer.deep.loop import Trainer
 from adafer.rivals import (
     CADAClassifier,
     DANNClassifier,
