@@ -10,7 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["check_output_file", "check_output_folder", "new_file", "new_folder", "sha256"]
+__all__ = [
+    "check_output_file",
+    "check_output_folder",
+    "new_file",
+    "new_folder",
+    "remove_unfinished",
+    "sha256",
+]
 
 
 def check_output_file(path: str | os.PathLike[str]) -> Path:
@@ -122,12 +129,13 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         os.replace(temporary, real)
+        _flush_names(real.parent)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str], *, prefix: str = ".") -> Iterator[Path]:
     """Write a folder under a temporary name; it gets its own when it is complete.
 
     The caller must have made sure that a folder of this name may be deleted.
@@ -136,6 +144,9 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     ----------
     path : path
         Replaced by what is written; left as it was if an exception is raised.
+    prefix : str, default="."
+        Of the temporary folder beside it, whose name ends in ``.part``. A process
+        that is killed leaves it behind: `remove_unfinished` finds it by the prefix.
 
     Yields
     ------
@@ -150,13 +161,14 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     real = Path(os.path.realpath(path))
     _check_place(real.parent, path)
     real.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=real.parent))
+    holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=real.parent))
     try:
         temporary = holder / "new"
         temporary.mkdir()
         yield temporary
         for file in temporary.iterdir():
             _flush(file)
+        _flush_names(temporary)
         # a folder that is not empty cannot be replaced in one step
         former = holder / "former"
         with contextlib.suppress(FileNotFoundError):
@@ -167,6 +179,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             if former.exists():
                 os.rename(former, real)
             raise
+        _flush_names(real.parent)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 
@@ -175,6 +188,39 @@ def _flush(file: Path) -> None:
     """Bring a file to the disk, so that a power cut cannot leave a name without content."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _flush_names(folder: Path) -> None:
+    """Bring a folder's list of names to the disk, where a folder can be opened for that."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # some network file systems have no such thing
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_unfinished(folder: Path, prefix: str) -> int:
+    """Remove what killed processes left of `new_folder` with this prefix.
+
+    Nobody else may be writing with this prefix.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    prefix : str
+
+    Returns
+    -------
+    n_removed : int
+    """
+    left = list(folder.glob(f"{prefix}*.part"))
+    for holder in left:
+        shutil.rmtree(holder, ignore_errors=True)
+    return len(left)
 
 
 def sha256(path: Path) -> str:

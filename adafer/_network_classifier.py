@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder
+from ._network_options import NetworkOptions
 from ._ranks import this_rank
+from ._resumable import (
+    CHECKPOINT_CONSTRAINTS,
+    check_checkpoints,
+    data_digests,
+    open_checkpoints,
+)
 from ._sklearn import N_JOBS, Interval, StrOptions
 from .aus import AUExtractor
 from .domains import DomainInputs
@@ -26,6 +36,7 @@ if TYPE_CHECKING:
     from .deep.backbones import AdaFERNetwork
     from .deep.batches import Feed
     from .deep.loop import Trainer
+    from .deep.trainer_state import SharedCheckpoints
     from .onnx_export import ExportReport
 
 __all__ = ["NetworkClassifier", "NetworkOptions", "column_scale"]
@@ -34,29 +45,14 @@ __all__ = ["NetworkClassifier", "NetworkOptions", "column_scale"]
 _STATISTICS_ROWS = 10_000
 
 
-class NetworkOptions(TypedDict, total=False):
-    """Keyword parameters of `NetworkClassifier`, for the signatures of its subclasses."""
+class _Start(NamedTuple):
+    """What training starts from: the network, whether it is new, the generator of all draws."""
 
-    weights: str | Path | None
-    image_size: int
-    epochs: int
-    source_epochs: int | None
-    batch_size: int
-    learning_rate: float
-    learning_rate_decay: float
-    weight_decay: float
-    augment: bool
-    norm_statistics: str
-    on_error: OnError
-    warm_start: bool
-    device: str
-    precision: str
-    compile: bool
-    test_time_flip: bool
-    store: str | Path | None
-    n_jobs: int | None
-    random_state: int | np.random.RandomState | None
-    verbose: int
+    network: AdaFERNetwork
+    is_new: bool
+    rng: np.random.Generator
+    drawn: int
+    again: Callable[[int], Any]  # the same with another number drawn
 
 
 class NetworkClassifier(DomainClassifier):
@@ -117,6 +113,18 @@ class NetworkClassifier(DomainClassifier):
         A folder that keeps the faces of files as they were decoded, in
         `image_size`, and their AU scores: a later fit on the same files decodes
         nothing. It holds pictures. By default nothing is kept.
+    checkpoint_dir : path, default=None
+        A folder that keeps the state of the fit after each epoch, so that a fit
+        that was interrupted, even killed, goes on from there: on the CPU to the
+        same network, to the bit. It belongs to one fit; another one, by its
+        parameters or data, is refused. Under cross-validation and grid search
+        put ``{fit}`` into the name, as in ``"checkpoints/{fit}"``: that becomes a
+        folder per fit. A fit that was finished is there at once when it is asked
+        for again. Where `random_state` is no number, the one drawn at first is
+        kept there. The folder holds no pictures; delete it when all is done.
+    resume : {"auto", "never"}, default="auto"
+        "auto" goes on from what `checkpoint_dir` holds, and starts anew if it
+        holds nothing; "never" deletes the checkpoints there.
     n_jobs : int, default=None
         Threads that decode pictures, and workers that score AUs, where those are
         used. None means one, -1 one per core.
@@ -162,6 +170,7 @@ class NetworkClassifier(DomainClassifier):
         "test_time_flip": ["boolean"],
         "store": [None, str, os.PathLike],
         "n_jobs": N_JOBS,
+        **CHECKPOINT_CONSTRAINTS,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -187,6 +196,8 @@ class NetworkClassifier(DomainClassifier):
         compile: bool = False,
         test_time_flip: bool = False,
         store: str | Path | None = None,
+        checkpoint_dir: str | Path | None = None,
+        resume: str = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -209,9 +220,13 @@ class NetworkClassifier(DomainClassifier):
         self.compile = compile
         self.test_time_flip = test_time_flip
         self.store = store
+        self.checkpoint_dir = checkpoint_dir
+        self.resume = resume
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    _au_parameter = "au"  # of `fit`, with _src or _tgt
 
     network_: AdaFERNetwork
     image_shape_: tuple[int, int, int]
@@ -298,24 +313,29 @@ class NetworkClassifier(DomainClassifier):
 
     # ----------------------------------------------------------------- fitting
 
-    def _prepare(
-        self, X: Faces | NDArray, classes: NDArray
-    ) -> tuple[AdaFERNetwork, bool, np.random.Generator]:
+    def _prepare(self, X: Faces | NDArray, classes: NDArray) -> _Start:
         """Make the network, or take that of the last fit; and the generator of all draws."""
-        import torch
-
-        from .deep.backbones import build_network
-        from .deep.device import resolve_device, seeded
+        from .deep.device import resolve_device
         from .deep.distributed import join
-        from .deep.weights import load_weights
 
         _, group = join(resolve_device(self.device))
         # without a number as random_state each process would have another
         drawn = group.shared(check_random_state(self.random_state).randint(2**31 - 1))
-        rng = np.random.default_rng(drawn)
-        seed = int(rng.integers(2**31))
         if self.store is not None:
             check_output_folder(self.store)
+        check_checkpoints(self)
+        return self._start(X, classes, drawn)
+
+    def _start(self, X: Faces | NDArray, classes: NDArray, drawn: int) -> _Start:
+        import torch
+
+        from .deep.backbones import build_network
+        from .deep.device import seeded
+        from .deep.weights import load_weights
+
+        rng = np.random.default_rng(drawn)
+        seed = int(rng.integers(2**31))
+        again = partial(self._start, X, classes)
         if self.warm_start and hasattr(self, "network_"):
             if not np.array_equal(self.classes_, classes):
                 raise ValueError(
@@ -323,17 +343,18 @@ class NetworkClassifier(DomainClassifier):
                     f"{self.classes_.tolist()}, but y has {classes.tolist()}. Set "
                     "warm_start=False or give the same classes."
                 )
-            return self.network_, False, rng
+            # a fit that fails leaves the network as it was
+            return _Start(deepcopy(self.network_), False, rng, drawn, again)
         self.weights_report_ = None
         with seeded(seed, torch.device("cpu")):
             if not isinstance(X, Faces):
                 mean, std = column_scale(X)
                 network = build_network("mlp", len(classes), feature_mean=mean, feature_std=std)
-                return network, True, rng
+                return _Start(network, True, rng, drawn, again)
             network = build_network(self.backbone, len(classes), image_size=self.image_size)
             if self.weights is not None:
                 self.weights_report_ = load_weights(network, self.weights, self.backbone)
-            return network, True, rng
+            return _Start(network, True, rng, drawn, again)
 
     def _scorer(self, extractor: AUExtractor) -> Any:
         """Let each process of a group score its share of the pictures."""
@@ -350,16 +371,35 @@ class NetworkClassifier(DomainClassifier):
         labels: NDArray,
         target: DomainInputs | None,
         classes: NDArray,
-        prepared: tuple[AdaFERNetwork, bool, np.random.Generator],
+        prepared: _Start,
+    ) -> None:
+        data = {}
+        if self.checkpoint_dir is not None:
+            started = None if prepared.is_new else prepared.network
+            data = data_digests(self, source, labels, target, classes, started)
+        with open_checkpoints(self, data, prepared.drawn) as checkpoints:
+            if checkpoints is not None and checkpoints.seed != prepared.drawn:
+                prepared = prepared.again(checkpoints.seed)
+            self._train(source, labels, target, classes, prepared, checkpoints)
+
+    def _train(
+        self,
+        source: DomainInputs,
+        labels: NDArray,
+        target: DomainInputs | None,
+        classes: NDArray,
+        prepared: _Start,
+        checkpoints: SharedCheckpoints | None,
     ) -> None:
         from .deep.device import resolve_device, seeded
 
-        network, is_new, rng = prepared
+        network, is_new, rng = prepared[:3]
         plan = None if target is None else self._plan(source, classes[labels], target)
         device = resolve_device(self.device)
         with seeded(int(rng.integers(2**31)), device):
             network = self._finish_network(network, source, is_new=is_new)
             trainer = self._trainer(network, device, rng)
+            trainer.checkpoints = checkpoints
             trainer.weigh_source(source.weights)
             feed = self._feed([source] if target is None else [source, target], device)
             source_epochs = self.epochs if self.source_epochs is None else self.source_epochs

@@ -66,7 +66,7 @@ _RESULTS = (
     "opinion_accuracies_",
 )
 # a model that is used elsewhere must not write there
-_OF_THIS_MACHINE = ("cache", "store")
+_OF_THIS_MACHINE = ("cache", "store", "checkpoint_dir", "resume")
 # a limit that keeps a wrong file from asking for all the memory
 _MAX_NAME_LENGTH = 4096
 

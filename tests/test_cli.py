@@ -18,6 +18,7 @@ from adafer.aus import AUNetwork, LandmarkDetector
 from adafer.cli import app
 from adafer.cli.group import show_warning
 from adafer.datasets import load_facs_faces
+from adafer.deep import loop
 from adafer.persistence import load_model
 
 CLASSES = ("joy", "sad")
@@ -157,6 +158,34 @@ def test_options_reach_the_classifier(place):
     assert (model.annotator.matching, model.annotator.backoff) == ("hamming", "prior")
     assert (model.source_epochs, model.random_state, model.batch_size) == (0, 7, 4)
     assert (model.learning_rate, model.on_error, model.image_size) == (0.005, "skip", 16)
+
+
+def test_fit_goes_on_from_its_checkpoints(place, monkeypatch):
+    kept = place / "kept"
+    arguments = fit_arguments(place, checkpoint_dir=kept)
+    assert adafer(*fit_arguments(place, "undisturbed")).exit_code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(AdaFERClassifier, "_adapt", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        assert adafer(*arguments).exit_code == 2
+    assert [path.name for path in kept.iterdir()] == ["stage-0-epoch-0001"]
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "fit_source", _without_epochs(loop.Trainer.fit_source))
+        result = adafer(*arguments)
+    assert result.exit_code == 0, result.output
+    weights = [(place / m / "model.safetensors").read_bytes() for m in ("model", "undisturbed")]
+    assert weights[0] == weights[1]
+    refused = adafer(*fit_arguments(place, checkpoint_dir=kept, seed=5))
+    assert_refused(refused, "random_state: 0 saved, 5 now")
+    assert adafer(*fit_arguments(place, checkpoint_dir=kept, seed=5, resume="never")).exit_code == 0
+
+
+def _without_epochs(fit_source):
+    def fit(self, *arguments):
+        run, self._epoch = self._epoch, lambda *_: pytest.fail("an epoch was run again")
+        fit_source(self, *arguments)
+        self._epoch = run
+
+    return fit
 
 
 def test_unreadable_pictures_stop_fit_or_are_listed(place):

@@ -17,6 +17,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_images
+from .._fit_identity import array_digest
+from .._resumable import (
+    CHECKPOINT_CONSTRAINTS,
+    check_checkpoints,
+    open_checkpoints,
+    weights_digest,
+)
 from .._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from ..faces import check_faces, read_faces, resize_faces
 from ..target import unwrap_target
@@ -29,6 +36,7 @@ from ._au_labels import (
 
 if TYPE_CHECKING:
     from ..deep.mlcr import MLCRNetwork
+    from ..deep.trainer_state import SharedCheckpoints
 
 __all__ = ["AUNetwork"]
 
@@ -88,6 +96,11 @@ class AUNetwork(AdaFEREstimator):
         "auto" takes a GPU if there is one; else "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "fp32", "bf16"}, default="auto"
         Of training; "auto" uses bf16 where the hardware computes it.
+    checkpoint_dir : path, default=None
+        A folder that keeps the state of the fit after each epoch, so that a fit
+        that was interrupted goes on from there. See `AdaFERClassifier`.
+    resume : {"auto", "never"}, default="auto"
+        "auto" goes on from what `checkpoint_dir` holds, "never" deletes it.
     random_state : int, RandomState instance or None, default=None
         Two fits with the same number give the same network, to the bit, on the
         same CPU with the same number of threads.
@@ -180,6 +193,7 @@ class AUNetwork(AdaFEREstimator):
         "augment": ["boolean"],
         "device": [str],
         "precision": [StrOptions({"auto", "fp32", "bf16"})],
+        **CHECKPOINT_CONSTRAINTS,
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -207,6 +221,8 @@ class AUNetwork(AdaFEREstimator):
         augment: bool = True,
         device: str = "auto",
         precision: str = "auto",
+        checkpoint_dir: str | Path | None = None,
+        resume: str = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ):
@@ -227,6 +243,8 @@ class AUNetwork(AdaFEREstimator):
         self.augment = augment
         self.device = device
         self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.resume = resume
         self.random_state = random_state
         self.verbose = verbose
 
@@ -278,8 +296,9 @@ class AUNetwork(AdaFEREstimator):
         )
         check_variety(labels, names)
         relations = au_relations(labels, self.relation_threshold)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        network, reports = self._build(relations, int(rng.integers(2**31)))
+        drawn = int(check_random_state(self.random_state).randint(2**31 - 1))
+        network, reports, rng = self._start(relations, drawn)
+        check_checkpoints(self)
 
         # without the loss they are there for, they would only cost time
         used = faces if self.lambda_consistency > 0 else faces[:1]
@@ -287,7 +306,11 @@ class AUNetwork(AdaFEREstimator):
             read_faces(part, self.image_size, name=name)
             for part, name in zip(used, ("X", "X_unlabelled"), strict=False)
         ]
-        history = self._train(network, inputs, labels, rng)
+        data = {} if self.checkpoint_dir is None else self._digests(inputs, labels, names)
+        with open_checkpoints(self, data, drawn) as checkpoints:
+            if checkpoints is not None and checkpoints.seed != drawn:
+                network, reports, rng = self._start(relations, checkpoints.seed)
+            history = self._train(network, inputs, labels, rng, checkpoints)
         self.network_ = network.cpu().eval()
         self.history_ = history
         self.n_iter_ = len(history)
@@ -296,6 +319,25 @@ class AUNetwork(AdaFEREstimator):
         self.image_shape_ = (int(self.image_size), int(self.image_size), 3)
         self.weights_reports_ = reports
         return self
+
+    def _start(
+        self, relations: NDArray, drawn: int
+    ) -> tuple[MLCRNetwork, list, np.random.Generator]:
+        """Make the network, and the generator of all draws."""
+        rng = np.random.default_rng(drawn)
+        return *self._build(relations, int(rng.integers(2**31))), rng
+
+    def _digests(self, inputs: list, labels: NDArray, names: list[str]) -> dict[str, str | None]:
+        """Digests of all that `fit` learns from, by the names of its parameters."""
+        found = {"Y_au": array_digest(labels, more=names), "weights": None}
+        for name, part in zip(("X", "X_unlabelled"), inputs, strict=False):
+            found[name] = array_digest(part, "pictures")
+        weights = self.weights
+        if weights is not None:
+            pair = [weights] * 2 if isinstance(weights, (str, os.PathLike)) else weights
+            parts = map(weights_digest, pair, self.backbones)
+            found["weights"] = array_digest(np.empty(0), "content", more=list(parts))
+        return found
 
     def _build(self, relations: NDArray, seed: int) -> tuple[MLCRNetwork, list]:
         import torch
@@ -332,6 +374,7 @@ class AUNetwork(AdaFEREstimator):
         inputs: list,
         labels: NDArray[np.float32],
         rng: np.random.Generator,
+        checkpoints: SharedCheckpoints | None,
     ) -> list[dict]:
         from ..deep.batches import Feed
         from ..deep.device import resolve_device, seeded
@@ -352,6 +395,7 @@ class AUNetwork(AdaFEREstimator):
                 rng=rng,
                 verbose=self.verbose,
             )
+            trainer.checkpoints = checkpoints
             feed = Feed(inputs, device)
             trainer.fit(
                 feed,

@@ -22,6 +22,7 @@ from .options import (
     OnError,
     OnErrorOption,
     Recipe,
+    Resume,
     make_extractor,
     some,
 )
@@ -101,6 +102,15 @@ def fit(
     detector: DetectorOption = "landmarks",
     heads: HeadsOption = "trained",
     cache: CacheOption = None,
+    checkpoint_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the state after each epoch; the same command goes on from there."
+        ),
+    ] = None,
+    resume: Annotated[
+        Resume, typer.Option(help="Go on from --checkpoint-dir if it can, or start anew.")
+    ] = Resume.auto,
     on_error: OnErrorOption = OnError.fail,
     seed: Annotated[int, typer.Option(min=0, help="Two fits with one seed are equal.")] = 0,
     device: DeviceOption = "auto",
@@ -112,7 +122,8 @@ def fit(
     For example: adafer fit --source labelled --target camera --output model
 
     Nothing is written until the model is complete, but for the AU scores in
-    --cache, which an interrupted run leaves for the next one. Under torchrun all
+    --cache and what --checkpoint-dir keeps, which an interrupted run leaves for
+    the next one. Under torchrun all
     processes train one network together.
     """
     from .._folders import au_table, labelled_pictures, nameless_order, unlabelled_pictures
@@ -145,6 +156,8 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         au_extractor=make_extractor(detector, heads, cache, jobs),
+        checkpoint_dir=checkpoint_dir,
+        resume=resume.value,
         on_error=on_error.value,
         n_jobs=jobs,
         device=device,

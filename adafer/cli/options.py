@@ -20,6 +20,7 @@ __all__ = [
     "OnError",
     "OnErrorOption",
     "Recipe",
+    "Resume",
     "make_extractor",
     "some",
 ]
@@ -30,6 +31,13 @@ class Recipe(str, Enum):
 
     fused = "fused"
     paper = "paper"
+
+
+class Resume(str, Enum):
+    """Values of ``--resume``."""
+
+    auto = "auto"
+    never = "never"
 
 
 class Matching(str, Enum):

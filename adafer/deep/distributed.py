@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -101,7 +101,7 @@ class Group:
         self.device = device
         self.index = index
         self.count = count
-        self._n_passes = 0
+        self.n_passes = 0
 
     def own(self, n: int) -> slice:
         """Rows of a batch that this process passes through the network.
@@ -160,6 +160,27 @@ class Group:
         """
         return value if self.count == 1 else self.fabric.broadcast(value)
 
+    def by_first(self, act: Callable[[], _T]) -> _T:
+        """Let the first process act; all get what it gives, or raise what it raised.
+
+        Parameters
+        ----------
+        act : callable
+            Gives an object that can be pickled. Every process must call this.
+        """
+        if self.count == 1:
+            return act()
+        found: tuple[Any, Exception | None] = (None, None)
+        if self.index == 0:
+            try:
+                found = act(), None
+            except Exception as error:
+                found = None, error
+        value, failed = self.shared(found)
+        if failed is not None:
+            raise failed
+        return value
+
     def align(self, values: Tensor) -> None:
         """Overwrite a tensor by the first process' one."""
         if self.count > 1:
@@ -183,8 +204,8 @@ class Group:
         if self.count == 1:
             yield
             return
-        self._n_passes += 1
-        source = np.random.SeedSequence([torch.initial_seed(), self._n_passes, self.index])
+        self.n_passes += 1
+        source = np.random.SeedSequence([torch.initial_seed(), self.n_passes, self.index])
         with seeded(int(source.generate_state(1, np.uint64)[0] >> 1), self.device):
             yield
 

@@ -150,6 +150,7 @@ def fit_fused(
     network = trainer.group.shared(infer(trainer.network, feed, first=n_source)[1])
     fusion = adaptation.opinion.fuse_with(network)
     renewed = RenewedLabels(fusion, network, adaptation.label_momentum, trainer.device)
+    trainer.keep(renewed, "average", "exponent")
 
     def draw() -> tuple[NDArray, dict]:
         trainer.group.align(renewed.average)

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ from .inference import forward
 from .joint import FurtherStep, JointBatch, mixed_rows
 from .losses import Margin
 from .taps import Tap
+from .trainer_state import SharedCheckpoints, capture, restore
 
 __all__ = ["Trainer"]
 
@@ -55,6 +57,12 @@ class Trainer:
     rng : numpy.random.Generator
         All draws come from it.
     verbose : int
+
+    Attributes
+    ----------
+    checkpoints : SharedCheckpoints or None
+        Where set, the state after each epoch is kept, and stages go on from it.
+    history : list of dict
     """
 
     def __init__(
@@ -85,8 +93,11 @@ class Trainer:
         self.verbose = verbose if is_writer() else 0
         self.compiled = compiled and device.type == "cuda"
         self.history: list[dict] = []
+        self.checkpoints: SharedCheckpoints | None = None
+        self.kept: list[tuple[object, tuple[str, ...]]] = []
+        self._n_stages = 0
         self._source_weights: Tensor | None = None
-        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
+        self.generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
         self.fabric, self.group = join(device, resolve_precision(precision, device))
 
     def weigh_source(self, weights: NDArray | None) -> None:
@@ -101,6 +112,22 @@ class Trainer:
         else:
             scaled = torch.from_numpy(weights / weights.mean())
             self._source_weights = scaled.float().to(self.device)
+
+    def keep(self, thing: object, *names: str) -> None:
+        """Name what changes in the epochs of the next stage, beside network and modules.
+
+        It goes into checkpoints, and is there again when the stage is resumed. What
+        is made before the stage and stays need not be named: the code before a
+        stage runs again, from the same state, when the fit is resumed.
+
+        Parameters
+        ----------
+        thing : object
+        *names : str
+            Attributes that hold tensors, generators of torch, arrays, or what JSON
+            holds.
+        """
+        self.kept.append((thing, names))
 
     def fit_source(self, feed: Feed, labels: NDArray, epochs: int) -> None:
         """Source stage: cross-entropy on the labelled domain.
@@ -172,7 +199,9 @@ class Trainer:
         if self._source_weights is not None:
             weights = torch.ones(n_all, device=self.device)
             weights[:n_source] = self._source_weights
-        n_done, n_steps = 0, 1
+        course = SimpleNamespace(n_done=0)
+        self.keep(course, "n_done")
+        n_steps = 1
 
         def in_line(rows: NDArray) -> NDArray:
             # anchors, positives and negatives share one forward pass
@@ -193,14 +222,13 @@ class Trainer:
                 labels=truth[at],
                 features=self.group.gather(features.float(), n),
                 logits=self.group.gather(logits.float(), n),
-                progress=(n_done - 1) / n_steps,
+                progress=(course.n_done - 1) / n_steps,
                 pooled=self.group.gather(tap.value.float(), n),
                 weights=None if weights is None else weights[at],
             )
 
         def step(model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
-            nonlocal n_done
-            n_done += 1
+            course.n_done += 1
             return objective(look(model, rows))
 
         def further_step(one: FurtherStep, model: nn.Module, rows: NDArray) -> dict[str, Tensor]:
@@ -220,7 +248,7 @@ class Trainer:
             ]
             feed.expect(torch.from_numpy(self._own(in_line(rows))) for rows in batches)
             # an estimate where the number of rows differs between epochs
-            n_steps = n_done + (epochs - epoch) * len(batches)
+            n_steps = course.n_done + (epochs - epoch) * len(batches)
             self._epoch(
                 "joint", epoch, model, optimizer, batches, step, drawn.shape[1], known, more
             )
@@ -233,7 +261,7 @@ class Trainer:
 
     def _forward(self, model: nn.Module, feed: Feed, rows: NDArray) -> tuple[Tensor, Tensor]:
         """Pass this process' share of the rows."""
-        generator = self._generator if self.augmented else None
+        generator = self.generator if self.augmented else None
         own = self.group.own(len(rows))
         with self.group.own_draws():
             return forward(
@@ -248,11 +276,20 @@ class Trainer:
     def _epochs(
         self, stage: str, epochs: int, modules: Sequence[nn.Module] = (), decayed: bool = True
     ) -> Iterator[tuple[int, nn.Module, torch.optim.Optimizer]]:
-        """Set up one stage's optimiser, and lower its rate after each epoch."""
+        """Set up one stage's optimiser, and lower its rate after each epoch.
+
+        With checkpoints the epochs that were done before are left out.
+        """
+        number = self._n_stages
+        self._n_stages += 1
         if epochs == 0:
+            self.kept.clear()
             return
         parameters = list(self.network.parameters())
-        for module in [*modules, *([] if self.margin is None else [self.margin])]:
+        beside = list(modules)
+        if self.margin is not None and self.margin not in beside:
+            beside.append(self.margin)
+        for module in beside:
             module.to(self.device)
         groups: list[dict] = [{"params": parameters, "weight_decay": self.weight_decay}]
         extra = [parameter for module in modules for parameter in module.parameters()]
@@ -269,10 +306,31 @@ class Trainer:
                 model, optimizer = self.fabric.setup(self.network, optimizer)
             scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
             model.train()
+            n_done = self._resume(number, beside, optimizer, scheduler)
             with self._compiled_backbone():
-                for epoch in range(epochs):
+                for epoch in range(n_done, epochs):
                     yield epoch, model, optimizer
                     scheduler.step()
+                    if self.checkpoints is not None:
+                        take = partial(capture, self, beside, optimizer)
+                        self.checkpoints.write(number, epoch + 1, take)
+        self.kept.clear()
+
+    def _resume(
+        self,
+        stage: int,
+        beside: Sequence[nn.Module],
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> int:
+        """Go to where the stage was when it was interrupted, and tell how many epochs are done."""
+        found = None if self.checkpoints is None else self.checkpoints.read(stage)
+        if found is None:
+            return 0
+        n_done, state = found
+        restore(self, beside, optimizer, state)
+        scheduler.last_epoch = n_done
+        return n_done
 
     @contextlib.contextmanager
     def _compiled_backbone(self) -> Iterator[None]:

@@ -323,7 +323,7 @@ class MLCRTrainer(Trainer):
     def _inputs(self, feed: Feed, rows: NDArray) -> Tensor:
         batch = self.network.normalize(feed.batch(torch.from_numpy(rows)))
         # nothing is erased: the erased part may hold the very AU that the label names
-        return augment(batch, self._generator, erase=0.0) if self.augmented else batch
+        return augment(batch, self.generator, erase=0.0) if self.augmented else batch
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,6 +115,8 @@ class AGRAClassifier(NetworkClassifier):
         "node_units": [Interval(Integral, 1, None, closed="left")],
         "mean_momentum": [Interval(Real, 0, 1, closed="both")],
     }
+
+    _au_parameter = "points"
 
     __metadata_request__fit = {"points_src": True, "points_tgt": True}
     __metadata_request__predict = {"points": True}
@@ -236,13 +239,13 @@ class AGRAClassifier(NetworkClassifier):
         discriminator = DomainDiscriminator(network.classifier.in_features, self.hidden_units)
         # clusters are found with the statistics of a source-only fit
         self._estimate_statistics(trainer, feed, n_source, n_source)
-        n_epochs = 0
+        course = SimpleNamespace(n_epochs=0)
+        trainer.keep(course, "n_epochs")
 
         def draw() -> tuple[NDArray, dict]:
-            nonlocal n_epochs
-            if n_epochs % _RECLUSTER_EVERY == 0:
+            if course.n_epochs % _RECLUSTER_EVERY == 0:
                 _find_clusters(network, feed, n_source, trainer.rng)
-            n_epochs += 1
+            course.n_epochs += 1
             return mixed_rows(n_source, len(feed) - n_source, trainer.rng), {}
 
         def objective(batch: JointBatch) -> dict[str, Tensor]:

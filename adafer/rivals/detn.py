@@ -136,6 +136,7 @@ def match_domains(
     found = infer_target(classifier, trainer, feed, n_source)[1]
     n_classes = found.shape[1]
     opinions = TargetOpinions(found, trainer.device)
+    trainer.keep(opinions, "average")
     counts = np.bincount(labels, minlength=n_classes)
     source_prior = torch.from_numpy(counts).float().to(trainer.device)
 

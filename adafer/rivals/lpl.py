@@ -99,6 +99,8 @@ class LPLClassifier(NetworkClassifier):
         n_source = len(labels)
         opinions = TargetOpinions(infer_target(self, trainer, feed, n_source)[1], trainer.device)
 
+        trainer.keep(opinions, "average")
+
         def objective(batch: JointBatch) -> dict[str, Tensor]:
             at = batch.target_at
             targets = batch.rows[at] - n_source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
@@ -134,15 +135,19 @@ class SelfTrainingClassifier(NetworkClassifier):
         n_source, network = len(labels), trainer.network
         opinions = TargetOpinions(infer_target(self, trainer, feed, n_source)[1], trainer.device)
         generator = torch.Generator().manual_seed(int(trainer.rng.integers(2**63 - 1)))
-        portion = self.portion
+        course = SimpleNamespace(portion=self.portion, generator=generator)
+        trainer.keep(opinions, "average")
+        trainer.keep(course, "portion", "generator")
+        trainer.keep(self, "thresholds_")
         given: tuple[Tensor, Tensor]
 
         def draw() -> tuple[NDArray, dict]:
-            nonlocal given, portion
-            found, chosen, thresholds = balanced_labels(opinions.average, portion)
+            nonlocal given
+            found, chosen, thresholds = balanced_labels(opinions.average, course.portion)
             given = found, chosen
             self.thresholds_ = thresholds.cpu().numpy()
-            portion = max(self.portion, min(portion + self.portion_step, self.max_portion))
+            raised = min(course.portion + self.portion_step, self.max_portion)
+            course.portion = max(self.portion, raised)
             rows = mixed_rows(n_source, len(feed) - n_source, trainer.rng)
             return rows, {"labelled_share": float(chosen.float().mean())}
 

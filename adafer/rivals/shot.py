@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,10 +108,16 @@ class SHOTClassifier(SourceFreeClassifier):
         found: tuple[NDArray, NDArray] | None = infer_target(self, trainer, feed, n_source)
         pseudo = torch.zeros(len(targets), dtype=torch.int64, device=trainer.device)
 
+        course = SimpleNamespace(n_epochs=0)
+        trainer.keep(course, "n_epochs")
+        trainer.keep(self, "target_labels_")
+
         def draw() -> tuple[NDArray, dict]:
             nonlocal found
-            features, probabilities = found or infer(network, feed, first=n_source)
-            found = None
+            # what was found before the first epoch is of no use in later ones
+            known, found = (None if course.n_epochs else found), None
+            features, probabilities = known or infer(network, feed, first=n_source)
+            course.n_epochs += 1
             network.train()
             clusters = cluster_labels(features, probabilities)
             self.target_labels_ = one_hot(clusters, probabilities.shape[1])

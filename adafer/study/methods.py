@@ -81,7 +81,9 @@ METHODS: dict[str, Method] = {
 # what nested parameters build where the outer one is not set
 _PARTS = {"annotator": "adafer:AUGuidedAnnotator", "au_extractor": "adafer:AUExtractor"}
 # these change how long a fit takes or what it prints, not what it finds
-_WITHOUT_EFFECT = frozenset({"n_jobs", "store", "verbose", "warm_start"})
+_WITHOUT_EFFECT = frozenset(
+    {"checkpoint_dir", "n_jobs", "resume", "store", "verbose", "warm_start"}
+)
 
 
 class AnnotatorClassifier(ClassifierMixin, BaseEstimator):
