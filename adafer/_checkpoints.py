@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._files import check_output_folder, new_folder, remove_unfinished, sha256
+from ._files import check_output_folder, lock_folder, new_folder, remove_unfinished, sha256
 from ._fit_identity import differences
 from ._versions import versions
 
@@ -25,7 +25,7 @@ FORMAT = "adafer-checkpoint"
 FORMAT_VERSION = 1
 TENSORS, VALUES, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 _NAME = re.compile(r"stage-(\d{1,4})-epoch-(\d{1,9})")
-_UNFINISHED = ".stage-"
+_UNFINISHED = "stage-"
 _KEPT = 2
 # a limit that keeps a wrong file from asking for all the memory
 _MAX_JSON_BYTES = 256 * 2**20
@@ -173,7 +173,7 @@ class Checkpoints:
             "values": state.values,
         }
         try:
-            with new_folder(self.folder / name, prefix=f".{name}-") as folder:
+            with new_folder(self.folder / name) as folder:
                 save_file(state.tensors, folder / TENSORS)
                 text = json.dumps(description, indent=1, default=_plain)
                 (folder / VALUES).write_text(text + "\n", encoding="utf-8")
@@ -323,21 +323,11 @@ def _plain(value: Any) -> Any:
 
 def _lock(folder: Path) -> int | None:
     """Take the folder for this process; None where the file system has no locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
+    handle, is_free = lock_folder(folder)
+    if not is_free:
         raise BlockingIOError(
             f"checkpoint_dir={str(folder)!r} is in use by another fit that runs now. Wait for it, "
             "or give another folder; in searches with n_jobs put '{fit}' into checkpoint_dir for "
             "a folder per fit."
-        ) from error
-    except OSError:
-        os.close(handle)
-        return None
+        )
     return handle

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 __all__ = [
     "check_output_file",
     "check_output_folder",
+    "lock_folder",
     "new_file",
     "new_folder",
     "remove_unfinished",
     "sha256",
 ]
+
+# of an output's name in that of its temporary folder; a name has 255 bytes at most
+_NAME_BYTES = 200
 
 
 def check_output_file(path: str | os.PathLike[str]) -> Path:
@@ -123,19 +135,16 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     real = check_output_file(path)
     real.parent.mkdir(parents=True, exist_ok=True)
     # within a folder of its own the file gets the permissions of any other file
-    holder = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=real.parent))
-    try:
+    with _folder_beside(real) as holder:
         temporary = holder / real.name
         yield temporary
         _flush(temporary)
         os.replace(temporary, real)
         _flush_names(real.parent)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str], *, prefix: str = ".") -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a folder under a temporary name; it gets its own when it is complete.
 
     The caller must have made sure that a folder of this name may be deleted.
@@ -144,9 +153,6 @@ def new_folder(path: str | os.PathLike[str], *, prefix: str = ".") -> Iterator[P
     ----------
     path : path
         Replaced by what is written; left as it was if an exception is raised.
-    prefix : str, default="."
-        Of the temporary folder beside it, whose name ends in ``.part``. A process
-        that is killed leaves it behind: `remove_unfinished` finds it by the prefix.
 
     Yields
     ------
@@ -161,8 +167,7 @@ def new_folder(path: str | os.PathLike[str], *, prefix: str = ".") -> Iterator[P
     real = Path(os.path.realpath(path))
     _check_place(real.parent, path)
     real.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=real.parent))
-    try:
+    with _folder_beside(real) as holder:
         temporary = holder / "new"
         temporary.mkdir()
         yield temporary
@@ -180,8 +185,78 @@ def new_folder(path: str | os.PathLike[str], *, prefix: str = ".") -> Iterator[P
                 os.rename(former, real)
             raise
         _flush_names(real.parent)
+
+
+@contextlib.contextmanager
+def _folder_beside(real: Path) -> Iterator[Path]:
+    """Give an empty folder beside an output, ``.NAME-0.part``, and remove it afterwards.
+
+    A process that is killed leaves it behind. Who writes the same output next takes
+    it over, which a lock allows once its owner is gone; as long as it is in use, or
+    where the file system has no locks, the next number is taken.
+    """
+    name = real.name.encode()[:_NAME_BYTES].decode(errors="ignore")
+    found = None
+    numbers = itertools.count()
+    while found is None:
+        holder = real.parent / f".{name}-{next(numbers)}.part"
+        found = _taken(holder)
+    try:
+        yield holder
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+        if found >= 0:
+            os.close(found)
+
+
+def _taken(holder: Path) -> int | None:
+    """Make a folder, or take over and empty one without an owner: its lock, or -1; else None."""
+    try:
+        holder.mkdir(mode=0o700)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    lock, is_free = lock_folder(holder)
+    if lock is None:
+        return -1 if is_new and is_free else None
+    try:
+        # its owner may have removed it before we had the lock
+        if not os.path.samestat(os.fstat(lock), os.stat(holder)):
+            raise FileNotFoundError
+        for left in holder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except OSError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def lock_folder(folder: Path) -> tuple[int | None, bool]:
+    """Take a folder for this process, until the handle is closed or the process ends.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+
+    Returns
+    -------
+    handle : int or None
+        To be closed by `os.close`; None if the folder is not to be had.
+    is_free : bool
+        Whether nobody is known to have it: where there are no locks, nobody is.
+    """
+    if fcntl is None:
+        return None, True
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None, False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        return None, not isinstance(error, BlockingIOError)
+    return handle, True
 
 
 def _flush(file: Path) -> None:
@@ -203,24 +278,17 @@ def _flush_names(folder: Path) -> None:
         os.close(handle)
 
 
-def remove_unfinished(folder: Path, prefix: str) -> int:
-    """Remove what killed processes left of `new_folder` with this prefix.
-
-    Nobody else may be writing with this prefix.
+def remove_unfinished(folder: Path, name: str) -> None:
+    """Remove what killed processes left of outputs whose names begin so.
 
     Parameters
     ----------
     folder : pathlib.Path
-    prefix : str
-
-    Returns
-    -------
-    n_removed : int
+        Nobody else may be writing such outputs there.
+    name : str
     """
-    left = list(folder.glob(f"{prefix}*.part"))
-    for holder in left:
+    for holder in folder.glob(f".{name}*.part"):
         shutil.rmtree(holder, ignore_errors=True)
-    return len(left)
 
 
 def sha256(path: Path) -> str:

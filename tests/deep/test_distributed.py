@@ -99,6 +99,13 @@ def test_without_a_seed_all_processes_draw_alike(together, alone):
     assert np.abs(first["unseeded"] - alone["unseeded"]).max() > 1e-3
 
 
+def test_several_processes_resume_and_refuse_as_one(together, alone):
+    for found in (*together["ranks"], alone):
+        np.testing.assert_array_equal(found["resumed"], found["fused"])
+        assert found["epochs_run"].tolist() == [1]
+        assert bool(found["refused"])
+
+
 def test_only_the_first_process_writes(together):
     assert isinstance(load_model(together["folder"] / "model-0"), AdaFERClassifier)
     assert not (together["folder"] / "model-1").exists()

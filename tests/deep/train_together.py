@@ -99,6 +99,40 @@ def fit_all(folder):
 
     unseeded = AdaFERClassifier(**{**shared, "random_state": None}).fit(**problem)
     found["unseeded"] = weights_of(unseeded)
+    found |= resume_one(folder / "checkpoints", shared, problem)
+    return found
+
+
+def resume_one(folder, shared, problem):
+    """Interrupt a fit in its last epoch and go on; and refuse another one in its folder."""
+    from adafer import AdaFERClassifier
+    from adafer.deep.loop import Trainer
+
+    clf = AdaFERClassifier(margin="learnable", checkpoint_dir=folder, **shared)
+    run_epoch = Trainer._epoch
+    run = []
+
+    def until_the_last(self, stage, number, *rest):
+        if (stage, number) == ("joint", 1):
+            raise InterruptedError
+        run_epoch(self, stage, number, *rest)
+
+    def noted(self, stage, number, *rest):
+        run.append(number)
+        run_epoch(self, stage, number, *rest)
+
+    try:
+        Trainer._epoch = until_the_last
+        clf.fit(**problem)
+    except InterruptedError:
+        Trainer._epoch = noted
+    clf.fit(**problem)
+    Trainer._epoch = run_epoch
+    found = {"resumed": weights_of(clf), "epochs_run": np.array(run)}
+    try:
+        clf.set_params(epsilon=0.5).fit(**problem)
+    except ValueError as error:
+        found["refused"] = np.array("epsilon: 1.0 saved, 0.5 now" in str(error))
     return found
 
 
