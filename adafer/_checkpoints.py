@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._files import check_output_folder, lock_folder, new_folder, remove_unfinished, sha256
+from ._files import check_output_folder, new_folder, sha256
 from ._fit_identity import differences
+from ._parts import remove_abandoned, take_lock
 from ._versions import versions
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FORMAT = "adafer-checkpoint"
 FORMAT_VERSION = 1
 TENSORS, VALUES, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 _NAME = re.compile(r"stage-(\d{1,4})-epoch-(\d{1,9})")
-_UNFINISHED = "stage-"
+_LOCK = ".lock"
 _KEPT = 2
 # a limit that keeps a wrong file from asking for all the memory
 _MAX_JSON_BYTES = 256 * 2**20
@@ -84,7 +85,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder)
         try:
-            remove_unfinished(self.folder, _UNFINISHED)
+            remove_abandoned(self.folder)
             if resume == "never":
                 for name in self._names():
                     shutil.rmtree(self.folder / name)
@@ -321,10 +322,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be kept in a checkpoint")
 
 
-def _lock(folder: Path) -> int | None:
-    """Take the folder for this process; None where the file system has no locks."""
-    handle, is_free = lock_folder(folder)
-    if not is_free:
+def _lock(folder: Path) -> int:
+    """Take the folder for this process, where the file system has locks."""
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if not take_lock(handle, 0):
+        os.close(handle)
         raise BlockingIOError(
             f"checkpoint_dir={str(folder)!r} is in use by another fit that runs now. Wait for it, "
             "or give another folder; in searches with n_jobs put '{fit}' into checkpoint_dir for "

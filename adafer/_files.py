@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import itertools
 import os
-import shutil
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from ._parts import locked, new_part, put_in_place, sync_folder
 
 __all__ = [
     "check_output_file",
     "check_output_folder",
-    "lock_folder",
+    "file_number",
     "new_file",
     "new_folder",
-    "remove_unfinished",
     "sha256",
+    "write_tensors",
 ]
 
-# of an output's name in that of its temporary folder; a name has 255 bytes at most
-_NAME_BYTES = 200
+_SECONDS_TO_WAIT = 10.0
+# Of a place that takes no more; others, such as a missing source, are not the output's.
+_OF_THE_PLACE = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 def check_output_file(path: str | os.PathLike[str]) -> Path:
@@ -130,21 +127,24 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        As `check_output_file`.
+        As `check_output_file`, or if the disk is full.
     """
     real = check_output_file(path)
-    real.parent.mkdir(parents=True, exist_ok=True)
-    # within a folder of its own the file gets the permissions of any other file
-    with _folder_beside(real) as holder:
-        temporary = holder / real.name
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, real)
-        _flush_names(real.parent)
+    with _naming(path):
+        real.parent.mkdir(parents=True, exist_ok=True)
+        # within a folder of its own the file gets the permissions of any other file
+        with new_part(real.parent) as part:
+            temporary = part / real.name
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, real)
+        sync_folder(real.parent)
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(
+    path: str | os.PathLike[str], *, unless: Callable[[], bool] | None = None
+) -> Iterator[Path]:
     """Write a folder under a temporary name; it gets its own when it is complete.
 
     The caller must have made sure that a folder of this name may be deleted.
@@ -152,7 +152,11 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : path
-        Replaced by what is written; left as it was if an exception is raised.
+        Replaced by what is written, where the system can in one step; left as it
+        was if an exception is raised.
+    unless : callable, optional
+        Asked when all is written, while no other process gives a folder beside it
+        its name. If it says True, what is there stays, and what was written goes.
 
     Yields
     ------
@@ -166,97 +170,36 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     real = Path(os.path.realpath(path))
     _check_place(real.parent, path)
-    real.parent.mkdir(parents=True, exist_ok=True)
-    with _folder_beside(real) as holder:
-        temporary = holder / "new"
-        temporary.mkdir()
-        yield temporary
-        for file in temporary.iterdir():
-            _flush(file)
-        _flush_names(temporary)
-        # a folder that is not empty cannot be replaced in one step
-        former = holder / "former"
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(real, former)
-        try:
-            os.rename(temporary, real)
-        except OSError:
-            if former.exists():
-                os.rename(former, real)
-            raise
-        _flush_names(real.parent)
+    with _naming(path):
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with new_part(real.parent) as part:
+            temporary = part / "new"
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                sync_folder(file) if file.is_dir() else _flush(file)
+            sync_folder(temporary)
+            # where it cannot be had, the later of two takes the name, and both are whole
+            with locked(real.parent, _SECONDS_TO_WAIT):
+                if unless is None or not unless():
+                    put_in_place(temporary, real, part)
+        sync_folder(real.parent)
 
 
 @contextlib.contextmanager
-def _folder_beside(real: Path) -> Iterator[Path]:
-    """Give an empty folder beside an output, ``.NAME-0.part``, and remove it afterwards.
-
-    A process that is killed leaves it behind. Who writes the same output next takes
-    it over, which a lock allows once its owner is gone; as long as it is in use, or
-    where the file system has no locks, the next number is taken.
-    """
-    name = real.name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    found = None
-    numbers = itertools.count()
-    while found is None:
-        holder = real.parent / f".{name}-{next(numbers)}.part"
-        found = _taken(holder)
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which output a full disk is about; the system's own error names none."""
     try:
-        yield holder
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
-        if found >= 0:
-            os.close(found)
-
-
-def _taken(holder: Path) -> int | None:
-    """Make a folder, or take over and empty one without an owner: its lock, or -1; else None."""
-    try:
-        holder.mkdir(mode=0o700)
-        is_new = True
-    except FileExistsError:
-        is_new = False
-    lock, is_free = lock_folder(holder)
-    if lock is None:
-        return -1 if is_new and is_free else None
-    try:
-        # its owner may have removed it before we had the lock
-        if not os.path.samestat(os.fstat(lock), os.stat(holder)):
-            raise FileNotFoundError
-        for left in holder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def lock_folder(folder: Path) -> tuple[int | None, bool]:
-    """Take a folder for this process, until the handle is closed or the process ends.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-
-    Returns
-    -------
-    handle : int or None
-        To be closed by `os.close`; None if the folder is not to be had.
-    is_free : bool
-        Whether nobody is known to have it: where there are no locks, nobody is.
-    """
-    if fcntl is None:
-        return None, True
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None, False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     except OSError as error:
-        os.close(handle)
-        return None, not isinstance(error, BlockingIOError)
-    return handle, True
+        if error.errno is None or error.errno not in _OF_THE_PLACE:
+            raise
+        told = type(error)(
+            f"The output {str(path)!r} cannot be written: {os.strerror(error.errno)}. What was "
+            "there before is as it was. Make room, or choose another place."
+        )
+        told.errno = error.errno
+        raise told from error
 
 
 def _flush(file: Path) -> None:
@@ -265,30 +208,45 @@ def _flush(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush_names(folder: Path) -> None:
-    """Bring a folder's list of names to the disk, where a folder can be opened for that."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        # some network file systems have no such thing
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def remove_unfinished(folder: Path, name: str) -> None:
-    """Remove what killed processes left of outputs whose names begin so.
+def write_tensors(tensors: Mapping[str, Any], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors as safetensors, with the permissions and the errors of any other file.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Nobody else may be writing such outputs there.
-    name : str
+    tensors : mapping of str -> torch.Tensor
+        Contiguous.
+    path : pathlib.Path
+        Must not exist.
+    metadata : dict of str -> str
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
     """
-    for holder in folder.glob(f".{name}*.part"):
-        shutil.rmtree(holder, ignore_errors=True)
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with path.open("xb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode & 0o777
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+    os.chmod(path, mode)  # some versions of safetensors let the owner alone read
+
+
+def file_number(path: Path) -> tuple[int, int] | None:
+    """Tell a file or folder from others that had or get its name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def sha256(path: Path) -> str:

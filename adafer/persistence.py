@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
 from ._domain_classifier import DomainClassifier
-from ._files import check_output_folder, new_folder, sha256
+from ._files import check_output_folder, new_folder, sha256, write_tensors
 from ._network_classifier import NetworkClassifier
 from ._portable import move_to_this_machine, warn_of_versions
 from ._ranks import is_writer
@@ -180,8 +180,6 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
     >>> bool(np.all(same.predict_proba(X) == clf.predict_proba(X)))
     True
     """
-    from safetensors.torch import save_file
-
     name = type(classifier).__name__
     if name not in _CLASSIFIERS or _class(name) is not type(classifier):
         raise ValueError(
@@ -202,7 +200,7 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
         state = {name: torch.from_numpy(array) for name, array in classifier._arrays().items()}
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        save_file(tensors, folder / TENSORS, metadata={"format": FORMAT})
+        write_tensors(tensors, folder / TENSORS, {"format": FORMAT})
         description["sha256"] = sha256(folder / TENSORS)
         (folder / CARD).write_text(make_card(description), encoding="utf-8", newline="\n")
         description["card_sha256"] = sha256(folder / CARD)

@@ -8,15 +8,16 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import new_file, new_folder
+from ._files import file_number, new_file, new_folder
 from .aus.scores import row_blocks
 from .faces import Faces, OnError, Picture, SkippedFace, resize_faces
 
@@ -84,7 +85,8 @@ def decode_faces(
     store : path, default=None
         A folder that keeps what was decoded from files, with its AU scores, for
         the next time. Files are known by path, size and time of change. What is
-        damaged or of another version is made anew.
+        damaged or of another version is made anew. Any number of processes may
+        use one folder at once.
     extractor : AUExtractor, default=None
         Scores the pictures in the size they have.
     name : str, default="X"
@@ -101,7 +103,14 @@ def decode_faces(
     ValueError
         If no picture can be read.
     OSError
-        If there is no room for the file.
+        If there is no room for the file, or the store takes no files, before
+        anything is decoded.
+
+    Warns
+    -----
+    UserWarning
+        If the store takes no more while the pictures are decoded: nothing is lost,
+        but they will be decoded again the next time.
 
     Examples
     --------
@@ -136,11 +145,8 @@ def decode_faces(
             )
         rows.finish(list(data.skipped))
     scores = np.concatenate(found).astype(np.float64) if found else None
-    if entry is not None:
-        if scores is not None:
-            entry.keep_scores(extractor, scores)
-        # from the place that has its name by now
-        rows.faces = entry.map(rows.count)
+    if entry is not None and scores is not None and rows.is_kept:
+        entry.keep_scores(extractor, scores)
     assert rows.faces is not None
     return DecodedFaces(rows.faces, np.concatenate(kept), list(data.skipped), scores)
 
@@ -173,6 +179,7 @@ class _Rows:
     """Takes faces chunk by chunk; here they stay in memory."""
 
     faces: Picture | None = None
+    is_kept = False  # in a store
 
     def __init__(self, n_faces: int, size: int):
         self.size = size
@@ -194,9 +201,10 @@ class _Rows:
 class _KnownRows(_Rows):
     """For pictures that are only scored, since their faces are there."""
 
-    def __init__(self, faces: Picture):
+    def __init__(self, faces: Picture, is_kept: bool):
         self.count = len(faces)
         self.known = faces
+        self.is_kept = is_kept
 
     def append(self, images: list[Picture] | Picture) -> None:
         pass
@@ -214,61 +222,142 @@ class _RowsOfFile(_Rows):
         self.file = file
 
     def _write(self, small: Picture) -> None:
-        self.file.write(small.data)
+        left = small.data.cast("B")
+        try:
+            while left:  # a disk that gets full takes a part
+                left = left[self.file.write(left) :]
+        except OSError as error:
+            raise OSError(
+                f"The folder for temporary files, {tempfile.gettempdir()!r}, takes no more decoded "
+                f"faces ({error.strerror}). Set TMPDIR to a larger place, or give a store."
+            ) from error
 
     def finish(self, skipped: list[SkippedFace]) -> None:
-        self.file.flush()
         shape = (self.count, self.size, self.size, 3)
         self.faces = np.memmap(self.file, dtype=np.uint8, mode="r", shape=shape)
 
 
-class _RowsOfEntry(_RowsOfFile):
-    """Writes to the folder of an entry, with checksums."""
+class _RowsOfEntry(_Rows):
+    """Writes to the folder of an entry, with checksums; elsewhere when that takes no more."""
 
-    def __init__(self, file: IO[bytes], size: int, description: Path, n_pictures: int):
-        super().__init__(file, size)
-        self.description = description
-        self.n_pictures = n_pictures
+    def __init__(self, folder: Path, entry: _Entry, elsewhere: Callable[[], _Rows]):
+        self.size = entry.size
+        self.count = 0
+        self.folder = folder
+        self.entry = entry
+        self.elsewhere = elsewhere
+        self.instead: _Rows | None = None
+        self.error: OSError | None = None
         self.checksums = _Checksums()
 
     def _write(self, small: Picture) -> None:
-        super()._write(small)
-        self.checksums.update(small.reshape(-1).data)
+        if self.instead is None:
+            try:
+                with (self.folder / _FACES).open("ab") as file:
+                    file.write(small.data)
+                self.checksums.update(small.reshape(-1).data)
+                return
+            except OSError as error:
+                self._go_elsewhere(error)
+        assert self.instead is not None
+        self.instead.append(small)
+
+    def _go_elsewhere(self, error: OSError) -> None:
+        """Take along what was written so far."""
+        self.error = error
+        self.instead = self.elsewhere()
+        for block in row_blocks(self.count, max(1, _BLOCK_BYTES // (self.size**2 * 3))):
+            self.instead.append(_map_faces(self.folder, self.count, self.size)[block])
 
     def finish(self, skipped: list[SkippedFace]) -> None:
-        self.file.flush()
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "image_size": self.size,
-            "n_pictures": self.n_pictures,
-            "n_faces": self.count,
-            "skipped": skipped,
-            "crc32": self.checksums.all(),
-        }
-        self.description.write_text(json.dumps(content), encoding="utf-8")
+        if self.instead is None:
+            try:
+                self.description = self.entry.describe(self.count, skipped, self.checksums.all())
+                (self.folder / _DESCRIPTION).write_text(self.description, encoding="utf-8")
+                if os.name != "nt":  # where what is mapped could not be renamed
+                    self.faces = _map_faces(self.folder, self.count, self.size)
+                return
+            except OSError as error:
+                self._go_elsewhere(error)
+        assert self.instead is not None
+        self.instead.finish(skipped)
+        self.faces = self.instead.faces
+
+
+class _NotKept(Exception):
+    """Nothing is to be kept of what was written so far."""
 
 
 @contextlib.contextmanager
 def _new_rows(
     entry: _Entry | None, n_pictures: int, size: int, known: Picture | None
 ) -> Iterator[_Rows]:
-    n_bytes = n_pictures * size * size * 3
     if known is not None:
-        yield _KnownRows(known)
-    elif entry is not None:
-        entry.folder.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(n_bytes, entry.folder.parent, "Choose another store.")
-        with new_folder(entry.folder) as folder, (folder / _FACES).open("wb") as file:
-            yield _RowsOfEntry(file, size, folder / _DESCRIPTION, n_pictures)
-    elif n_bytes <= MEMORY_BYTES:
+        yield _KnownRows(known, is_kept=entry is not None)
+    elif entry is None:
+        with _passing_rows(n_pictures, size) as rows:
+            yield rows
+    else:
+        with contextlib.ExitStack() as stack:
+            yield from _rows_of_entry(
+                entry, lambda: stack.enter_context(_passing_rows(n_pictures, size))
+            )
+
+
+@contextlib.contextmanager
+def _passing_rows(n_pictures: int, size: int) -> Iterator[_Rows]:
+    """Hold faces in memory while few, and in a file without a name when many."""
+    n_bytes = n_pictures * size * size * 3
+    if n_bytes <= MEMORY_BYTES:
         yield _Rows(n_pictures, size)
     else:
         place = tempfile.gettempdir()
         _check_room(n_bytes, place, "Set TMPDIR to a larger place, or give a store.")
         # the mapping holds the file after it is closed
-        with tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile(buffering=0) as file:
             yield _RowsOfFile(file, size)
+
+
+def _rows_of_entry(entry: _Entry, elsewhere: Callable[[], _Rows]) -> Iterator[_RowsOfEntry]:
+    place = entry.folder.parent
+    place.mkdir(parents=True, exist_ok=True)
+    _check_room(entry.n_pictures * entry.size**2 * 3, place, "Choose another store.")
+    rows = None
+    try:
+        with new_folder(entry.folder, unless=lambda: entry.came_meanwhile(rows)) as folder:
+            rows = _RowsOfEntry(folder, entry, elsewhere)
+            yield rows
+            if rows.instead is not None:
+                raise _NotKept
+    except _NotKept:
+        pass
+    except OSError as error:
+        if rows is None or rows.faces is None:
+            raise
+        rows.error = error
+    assert rows is not None
+    if rows.error is not None:
+        _warn_not_kept("faces", place, rows.error)
+        return
+    rows.is_kept = True
+    # under the name that it has by now, by which other processes find it
+    with contextlib.suppress(OSError, ValueError):
+        if rows.faces is None or entry.has(rows.description):
+            rows.faces = _map_faces(entry.folder, rows.count, entry.size)
+
+
+def _warn_not_kept(what: str, place: Path, error: OSError) -> None:
+    warnings.warn(
+        f"The {what} could not be kept in the store {str(place)!r} ({error.strerror or error}). "
+        "Nothing is lost, but they will be made again the next time. Make room, or choose another "
+        "store.",
+        stacklevel=7,
+    )
+
+
+def _map_faces(folder: Path, n_faces: int, size: int) -> Picture:
+    shape = (n_faces, size, size, 3)
+    return np.memmap(folder / _FACES, dtype=np.uint8, mode="r", shape=shape)
 
 
 def _check_room(n_bytes: int, place: str | Path, advice: str) -> None:
@@ -313,16 +402,28 @@ class _Entry:
         self.folder = Path(store) / f"faces-{digest.hexdigest()[:32]}"
         self.size = size
         self.n_pictures = len(paths)
+        self.judged: tuple[int, int] | None = None
 
-    def map(self, n_faces: int) -> Picture:
-        shape = (n_faces, self.size, self.size, 3)
-        return np.memmap(self.folder / _FACES, dtype=np.uint8, mode="r", shape=shape)
+    def describe(self, n_faces: int, skipped: list[SkippedFace], checksums: list[int]) -> str:
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "image_size": self.size,
+            "n_pictures": self.n_pictures,
+            "n_faces": n_faces,
+            "skipped": skipped,
+            "crc32": checksums,
+        }
+        return json.dumps(content | {"own_crc32": _own_checksum(content)})
 
     def read(self, extractor: AUExtractor | None) -> DecodedFaces | None:
         """Give what is there and whole, or nothing."""
+        self.judged = file_number(self.folder)
         try:
             text = (self.folder / _DESCRIPTION).read_text(encoding="utf-8")
             found = json.loads(text)
+            if found.pop("own_crc32") != _own_checksum(found):
+                return None
             form = (found["format"], found["version"], found["image_size"], found["n_pictures"])
             if form != (_FORMAT, _VERSION, self.size, self.n_pictures):
                 return None
@@ -335,10 +436,22 @@ class _Entry:
                 return None
             if self._checksums() != found["crc32"]:
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+            faces = _map_faces(self.folder, len(kept), self.size)
+            scores = None if extractor is None else self._scores(extractor, len(kept))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
-        scores = None if extractor is None else self._scores(extractor, len(kept))
-        return DecodedFaces(self.map(len(kept)), kept, skipped, scores)
+        return DecodedFaces(faces, kept, skipped, scores)
+
+    def has(self, description: str) -> bool:
+        """Tell whether the folder of this name is described so."""
+        with contextlib.suppress(OSError, ValueError):
+            return (self.folder / _DESCRIPTION).read_text(encoding="utf-8") == description
+        return False
+
+    def came_meanwhile(self, rows: _RowsOfEntry | None) -> bool:
+        """Tell whether another process has made the same since `read` looked."""
+        assert rows is not None
+        return file_number(self.folder) not in (None, self.judged) and self.has(rows.description)
 
     def _checksums(self) -> list[int]:
         checksums = _Checksums()
@@ -370,5 +483,12 @@ class _Entry:
         if file is None:
             return
         rows = scores.astype("<f8").tobytes()
-        with new_file(file) as temporary:
-            temporary.write_bytes(rows + zlib.crc32(rows).to_bytes(4, "little"))
+        try:
+            with new_file(file) as temporary:
+                temporary.write_bytes(rows + zlib.crc32(rows).to_bytes(4, "little"))
+        except OSError as error:
+            _warn_not_kept("AU scores", self.folder.parent, error)
+
+
+def _own_checksum(content: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(content).encode())

@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import resource
 import threading
 import warnings
 import weakref
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adafer import AdaFERClassifier, SourceOnlyClassifier, faces, store
+from adafer import AdaFERClassifier, SourceOnlyClassifier, _files, faces, store
 from adafer.aus import AUExtractor
 from adafer.deep.batches import Feed
 from adafer.faces import FaceReadError, check_faces, resize_faces
@@ -261,6 +262,138 @@ def test_scores_of_a_detector_without_identity_are_not_kept(files, tmp_path):
         decode_faces(check_faces(files), 24, store=tmp_path / "store", extractor=extractor)
     assert second.seen == len(files)
     assert list(tmp_path.rglob("aus-*")) == []
+
+
+# ------------------------------------------------- others at work, and disks without room
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file become longer than some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(n_bytes):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("before", [None, "damaged"])
+def test_of_two_that_make_an_entry_at_once_the_first_stays(files, tmp_path, monkeypatch, before):
+    place = tmp_path / "store"
+    if before == "damaged":
+        decode_faces(check_faces(files), 24, store=place)
+        (stored,) = place.glob("*/faces.bin")
+        stored.write_bytes(stored.read_bytes()[:-1] + b"?")
+    plain, others = resize_faces, []
+
+    def interrupted(images, size):
+        if not others:  # another makes it, with scores, while this one is at its first chunk
+            others.append(None)
+            others[0] = decode_faces(check_faces(files), 24, store=place, extractor=Extractor())
+        return plain(images, size)
+
+    monkeypatch.setattr(store, "resize_faces", interrupted)
+    mine = decode_faces(check_faces(files), 24, store=place)
+    np.testing.assert_array_equal(mine.faces, others[0].faces)
+    (entry,) = place.iterdir()
+    assert len(list(entry.glob("aus-*"))) == 1  # the first's scores are there still
+    assert mine.faces.filename == entry / "faces.bin"
+    again = Extractor()
+    decode_faces(check_faces(files), 24, store=place, extractor=again)
+    assert again.seen == 0
+
+
+@pytest.mark.parametrize("held", ["memory", "file"])
+@pytest.mark.parametrize("room", [0, 3, 8.5])
+def test_nothing_is_lost_when_the_store_gets_full(
+    files, tmp_path, place, monkeypatch, small_disk, held, room
+):
+    if held == "memory":
+        monkeypatch.setattr(store, "MEMORY_BYTES", 2**30)
+    else:  # the limit below is for all files, that without a name as well
+        monkeypatch.setattr(store._RowsOfFile, "_write", without_limit(store._RowsOfFile._write))
+    monkeypatch.setattr(faces, "_CHUNK_BYTES", 2 * 40 * 36 * 3)
+    expected = resize_faces([np.asarray(Image.open(file)) for file in files], 24)
+    extractor = Extractor()
+    small_disk(int(room * 24 * 24 * 3))
+    with pytest.warns(UserWarning, match=r"faces could not be kept in the store .*store.*lost"):
+        found = decode_faces(check_faces(files), 24, store=place / "store", extractor=extractor)
+    np.testing.assert_array_equal(found.faces, expected)
+    assert found.scores.shape == (9, 2)
+    assert extractor.seen == 9
+    assert list((place / "store").iterdir()) == []
+    small_disk(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    again = decode_faces(check_faces(files), 24, store=place / "store")
+    np.testing.assert_array_equal(again.faces, expected)
+
+
+def without_limit(write):
+    def written(*arguments):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        try:
+            return write(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return written
+
+
+@pytest.mark.parametrize("step", ["put_in_place", "sync_folder"])
+def test_nothing_is_lost_when_an_entry_cannot_get_its_name(files, tmp_path, monkeypatch, step):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_files, step, refuse)
+    with pytest.warns(UserWarning, match=r"could not be kept .*No space left"):
+        found = decode_faces(check_faces(files), 24, store=tmp_path / "store")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(found.faces, decode_faces(check_faces(files), 24).faces)
+
+
+def test_scores_that_the_store_does_not_take_are_given_all_the_same(
+    files, tmp_path, monkeypatch, small_disk
+):
+    decode_faces(check_faces(files), 24, store=tmp_path / "store")
+    small_disk(10)
+    with pytest.warns(UserWarning, match=r"AU scores could not be kept"):
+        found = decode_faces(
+            check_faces(files), 24, store=tmp_path / "store", extractor=Extractor()
+        )
+    assert found.scores.shape == (9, 2)
+    assert list((tmp_path / "store").rglob("aus-*")) == []
+
+
+def test_a_full_folder_for_temporary_files_is_named(files, place, small_disk):
+    small_disk(3 * 24 * 24 * 3 + 5)
+    with pytest.raises(OSError, match=r"temporary files, '.*temporary', takes no more .*TMPDIR"):
+        decode_faces(check_faces(files), 24)
+    assert list(place.iterdir()) == []
+
+
+def test_a_store_that_takes_no_files_is_told_before_anything_is_decoded(files, tmp_path, decoded):
+    (tmp_path / "store").touch()
+    with pytest.raises(OSError, match="store"):
+        decode_faces(check_faces(files), 24, store=tmp_path / "store")
+    assert decoded == []
+
+
+@pytest.mark.parametrize(
+    "change", [("[3,", "[4,"), ('"crc32"', '"crc33"'), ('"n_faces": 8', '"n_faces": 1e999')]
+)
+def test_a_description_that_changed_by_a_sign_is_not_believed(files, tmp_path, decoded, change):
+    files[3].write_bytes(b"broken")
+    place = tmp_path / "store"
+    first = decode_faces(check_faces(files), 24, on_error="skip", store=place)
+    (description,) = place.glob("*/faces.json")
+    text = description.read_text()
+    assert change[0] in text
+    description.write_text(text.replace(*change, 1))
+    again = decode_faces(check_faces(files), 24, on_error="skip", store=place)
+    assert again.kept.tolist() == first.kept.tolist()
+    assert len(decoded) == 2 * len(files)
 
 
 # ------------------------------------------------------------------------- threads

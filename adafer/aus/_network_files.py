@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__
-from .._files import new_folder, sha256
+from .._files import new_folder, sha256, write_tensors
 from .._saved_network import (
     AGAIN,
     DESCRIPTION,
@@ -40,8 +40,6 @@ __all__ = ["load_network", "save_network"]
 
 def save_network(network: AUNetwork, path: str | os.PathLike[str]) -> None:
     """Write a fitted network; see `AUNetwork.save`."""
-    from safetensors.torch import save_file
-
     check_is_fitted(network, "network_")
     path = check_model_path(path)
     description = _describe(network)
@@ -54,7 +52,7 @@ def save_network(network: AUNetwork, path: str | os.PathLike[str]) -> None:
     )
     with new_folder(path) as folder:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-        save_file(tensors, folder / TENSORS, metadata={"format": FORMAT})
+        write_tensors(tensors, folder / TENSORS, {"format": FORMAT})
         description["sha256"] = sha256(folder / TENSORS)
         text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")

@@ -16,6 +16,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._files import file_number
+from .._parts import locked
+
 __all__ = ["AUScoreCache"]
 
 _Result = TypeVar("_Result")
@@ -51,6 +54,9 @@ class AUScoreCache:
 
     Every row has a checksum; one that does not fit counts as missing. A file
     that is damaged as a whole is renamed to ``<name>.damaged-1`` and begun anew.
+    What `put_many` wrote is there after the process was killed; after a power
+    cut the last rows may be missing. On a full or read-only disk `get_many` finds
+    what the file itself holds, and `put_many` raises.
 
     Examples
     --------
@@ -107,7 +113,7 @@ class AUScoreCache:
             If the file is damaged, or has another version's form.
         """
         keys = [_key(image, identity) for image in images]
-        found = self._run(lambda connection: _select(connection, keys)) if keys else {}
+        found = self._run(lambda c: _select(c, keys), reads=True) if keys else {}
         scores = np.full((len(keys), n_aus), np.nan, dtype=np.float32)
         missing = []
         for i, key in enumerate(keys):
@@ -155,11 +161,13 @@ class AUScoreCache:
         if entries:
             self._run(lambda connection: _insert(connection, entries))
 
-    def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    def _run(
+        self, work: Callable[[sqlite3.Connection], _Result], *, reads: bool = False
+    ) -> _Result:
         """Do something with the file open; set it aside and try again if it is damaged."""
         path = Path(os.path.realpath(self.path))
         for last in (False, True):
-            before = _file_number(path)
+            before = file_number(path)
             try:
                 with _opened(path) as connection:
                     return work(connection)
@@ -167,15 +175,25 @@ class AUScoreCache:
                 # Damaged files raise the class itself; what is locked, full or not
                 # permitted raises OperationalError.
                 if last or type(error) is not sqlite3.DatabaseError:
-                    raise OSError(
-                        f"The AU score cache {str(path)!r} cannot be used: {error}. Expected a "
-                        "file on a local disk that may be written to; check its folder, its "
-                        "permissions and the free space, or choose another path."
-                    ) from error
+                    if reads and before is not None and "locked" not in str(error):
+                        with (
+                            contextlib.suppress(sqlite3.Error),
+                            _opened_to_read(path) as connection,
+                        ):
+                            return work(connection)
+                    raise _unusable(path, error) from error
                 reason = str(error)
             if before is not None:
                 _set_aside(path, before, reason)
         raise AssertionError("not reached")
+
+
+def _unusable(path: Path, reason: object) -> OSError:
+    return OSError(
+        f"The AU score cache {str(path)!r} cannot be used: {reason}. Expected a file on a local "
+        "disk that may be written to; check its folder, its permissions and the free space, or "
+        "choose another path."
+    )
 
 
 def _key(image: NDArray[np.uint8], identity: str) -> bytes:
@@ -244,12 +262,33 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise IsADirectoryError(
             f"The AU score cache {str(path)!r} is a folder; expected the name of a file in it."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    # While it is open here, nobody may give its name and that of its log to other files: SQLite
+    # opens and deletes the log by name.
+    with locked(path.parent, _SECONDS_TO_WAIT, shared=True):
+        connection = sqlite3.connect(path, timeout=_SECONDS_TO_WAIT, isolation_level=None)
+        try:
+            if not _is_current(connection):
+                _prepare(connection, path)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextlib.contextmanager
+def _opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file where nothing can be written, on a full or read-only disk.
+
+    What a log holds that cannot be worked in is not seen then.
+    """
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)
     try:
         if not _is_current(connection):
-            _prepare(connection, path)
-        connection.execute("PRAGMA synchronous = NORMAL")
+            raise sqlite3.DatabaseError("another version's file")
         yield connection
     finally:
         connection.close()
@@ -297,25 +336,23 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _file_number(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _set_aside(path: Path, number: tuple[int, int], reason: str) -> None:
     """Rename a damaged file, unless another process has replaced it meanwhile."""
-    if _file_number(path) != number:
-        return
-    count = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{count}")):
-        count += 1
-    # The log goes first: it must never be applied to the file that comes next.
-    for suffix in ("-wal", "-shm", ""):
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    with locked(path.parent, _SECONDS_TO_WAIT) as alone:
+        if file_number(path) != number:
+            return
+        if not alone:
+            raise _unusable(path, f"{reason}, and other processes do not let go of it")
+        count = 1
+        while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{count}")):
+            count += 1
+        try:
+            # The log goes first: it must never be applied to the file that comes next.
+            for suffix in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+        except OSError as error:
+            raise _unusable(path, f"{reason}, and it cannot be renamed ({error})") from error
     warnings.warn(
         f"The AU score cache {str(path)!r} is damaged ({reason}). It was renamed to "
         f"{aside.name!r} and a new one begun: its pictures will be scored again. Delete the "

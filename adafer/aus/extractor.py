@@ -335,7 +335,13 @@ class AUExtractor(TransformerMixin, AdaFEREstimator):
             If the detector gives something else, or has no ``identity`` and
             `cache` is given.
         OSError
-            If the cache cannot be used.
+            If the cache cannot be opened.
+
+        Warns
+        -----
+        UserWarning
+            If the cache takes no more scores, as on a full disk: they are given
+            and not kept.
         """
         check_images(images)
         detector = self._current_detector()
@@ -346,7 +352,13 @@ class AUExtractor(TransformerMixin, AdaFEREstimator):
         if len(missing):
             unknown = [images[i] for i in missing]
             scores[missing] = found = self._detect(detector, unknown)
-            cache.put_many(unknown, identity, found)
+            try:
+                cache.put_many(unknown, identity, found)
+            except OSError as error:
+                # hours may have gone into the scores: they are worth more than their copy
+                warnings.warn(
+                    f"New AU scores are not kept, the work goes on without. {error}", stacklevel=3
+                )
         return scores
 
     def scores_identity(self) -> str | None:

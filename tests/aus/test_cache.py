@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from adafer.aus import AUScoreCache
+from adafer._parts import locked
+from adafer.aus import AUExtractor, AUScoreCache
 from adafer.aus import cache as module
 
 
@@ -215,7 +217,7 @@ def test_each_damaged_file_keeps_a_name_of_its_own(cache, images, scores):
 def test_a_file_that_another_process_replaced_is_not_set_aside(tmp_path):
     path = tmp_path / "scores.sqlite"
     path.write_bytes(b"new")
-    number = module._file_number(path)
+    number = module.file_number(path)
     module._set_aside(path, (number[0], number[1] + 1), "damaged before")
     assert path.read_bytes() == b"new"
 
@@ -320,3 +322,122 @@ def test_processes_that_write_at_once_lose_nothing(cache):
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+# Disks that take nothing more, or nothing at all
+
+
+@pytest.fixture
+def small_disk():
+    """Let no file become longer than some bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(n_bytes):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_on_a_full_disk_what_is_known_is_found_and_the_rest_is_an_error(
+    cache, images, scores, small_disk
+):
+    cache.put_many(images, "d", scores)
+    small_disk(0)
+    assert_known(cache, images, scores)
+    assert cache.get_many(images, "other", n_aus=4)[1].tolist() == list(range(30))
+    with pytest.raises(OSError, match=r"cannot be used: .* check its folder.*free space"):
+        cache.put_many(images, "other", scores)
+    small_disk(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    assert_known(cache, images, scores)
+    cache.put_many(images, "other", scores)
+    assert_known(cache, images, scores, "other")
+
+
+def test_a_full_disk_is_told_where_there_is_no_file_yet(cache, images, small_disk):
+    small_disk(0)
+    with pytest.raises(OSError, match=r"cannot be used: .* check its folder.*free space"):
+        cache.get_many(images, "d", n_aus=4)
+
+
+class Detector:
+    """Scores by the mean of a picture; counts what it saw."""
+
+    au_names = ["AU01", "AU02"]
+    identity = "by mean"
+    seen = 0
+
+    def detect(self, images):
+        self.seen += len(images)
+        return np.array([[image.mean() / 255, 0.5] for image in images], dtype=np.float32)
+
+
+def test_scores_are_not_lost_when_the_disk_gets_full(tmp_path, images, small_disk):
+    detector = Detector()
+    extractor = AUExtractor(detector, cache=tmp_path / "scores.sqlite")
+    first = extractor.score_faces(images[:10])
+    small_disk(0)
+    with pytest.warns(UserWarning, match=r"are not kept, the work goes on without\. The AU score"):
+        found = extractor.score_faces(images)
+    assert found[:10].tobytes() == first.tobytes()
+    assert detector.seen == 30
+    small_disk(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    np.testing.assert_array_equal(extractor.score_faces(images), found)
+    assert detector.seen == 50  # the first ten were kept
+
+
+def test_a_damaged_file_that_cannot_be_renamed_is_an_error(cache, images, scores, monkeypatch):
+    cache.put_many(images, "d", scores)
+    damage_head(cache.path)
+
+    def refuse(*_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(module.os, "replace", refuse)
+    with pytest.raises(OSError, match=r"not a database, and it cannot be renamed .*Read-only"):
+        cache.get_many(images, "d", n_aus=4)
+
+
+def test_a_file_is_not_set_aside_while_another_has_it_open(cache, images, scores, monkeypatch):
+    # that one would go on with its log under the name of the new file's log
+    cache.put_many(images, "d", scores)
+    damage_head(cache.path)
+    monkeypatch.setattr(module, "_SECONDS_TO_WAIT", 0.05)
+    with (
+        locked(cache.path.parent, 0, shared=True),
+        pytest.raises(OSError, match="other processes do not let go of it"),
+    ):
+        cache.get_many(images, "d", n_aus=4)
+    assert [file.name for file in cache.path.parent.iterdir()] == ["scores.sqlite"]
+
+
+DAMAGED = """
+import sys
+import numpy as np
+from adafer.aus.cache import AUScoreCache
+
+cache, start = AUScoreCache(sys.argv[1]), int(sys.argv[2])
+for i in range(start, start + 15):
+    rng = np.random.default_rng(i)
+    images = list(rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8))
+    cache.put_many(images, "d", rng.random((8, 3), dtype=np.float32))
+"""
+
+
+def test_of_many_that_find_a_damaged_file_one_sets_it_aside(tmp_path):
+    path = tmp_path / "scores.sqlite"
+    path.write_bytes(b"no database at all, " * 500)
+    arguments = [sys.executable, "-W", "ignore", "-c", DAMAGED, str(path)]
+    processes = [
+        subprocess.Popen([*arguments, str(100 * i)], stderr=subprocess.PIPE, text=True)
+        for i in range(4)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["scores.sqlite", "scores.sqlite.damaged-1"]
+    for i in (100 * part + j for part in range(4) for j in range(15)):
+        rng = np.random.default_rng(i)
+        images = list(rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8))
+        assert_known(AUScoreCache(path), images, rng.random((8, 3), dtype=np.float32))
