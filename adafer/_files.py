@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ._parts import locked, new_part, put_in_place, sync_folder
 
@@ -18,9 +18,11 @@ __all__ = [
     "check_output_file",
     "check_output_folder",
     "file_number",
+    "naming",
     "new_file",
     "new_folder",
     "sha256",
+    "write_all",
     "write_tensors",
 ]
 
@@ -130,7 +132,7 @@ def new_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         As `check_output_file`, or if the disk is full.
     """
     real = check_output_file(path)
-    with _naming(path):
+    with naming(path):
         real.parent.mkdir(parents=True, exist_ok=True)
         # within a folder of its own the file gets the permissions of any other file
         with new_part(real.parent) as part:
@@ -170,7 +172,7 @@ def new_folder(
     """
     real = Path(os.path.realpath(path))
     _check_place(real.parent, path)
-    with _naming(path):
+    with naming(path):
         real.parent.mkdir(parents=True, exist_ok=True)
         with new_part(real.parent) as part:
             temporary = part / "new"
@@ -187,8 +189,19 @@ def new_folder(
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say which output a full disk is about; the system's own error names none."""
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say which output a full disk is about; the system's own error names none.
+
+    Parameters
+    ----------
+    path : path
+        What is written meanwhile.
+
+    Raises
+    ------
+    OSError
+        Instead of one of a full or read-only disk.
+    """
     try:
         yield
     except OSError as error:
@@ -206,6 +219,24 @@ def _flush(file: Path) -> None:
     """Bring a file to the disk, so that a power cut cannot leave a name without content."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def write_all(stream: IO[bytes], data: bytes | memoryview) -> None:
+    """Write to a file without buffer, of which a disk that gets full takes a part.
+
+    Parameters
+    ----------
+    stream : binary file
+    data : bytes or memoryview
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. Unlike with a buffer, closing raises no other.
+    """
+    left = memoryview(data).cast("B")
+    while left:
+        left = left[stream.write(left) :]
 
 
 def write_tensors(tensors: Mapping[str, Any], path: Path, metadata: dict[str, str]) -> None:

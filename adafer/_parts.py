@@ -19,7 +19,15 @@ try:
 except ImportError:  # Windows: nothing can be locked, and so nothing is cleaned up
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["exchange", "locked", "new_part", "put_in_place", "remove_abandoned", "sync_folder"]
+__all__ = [
+    "exchange",
+    "locked",
+    "new_part",
+    "put_in_place",
+    "remove_abandoned",
+    "sync_folder",
+    "take_lock",
+]
 
 # a dot, eight signs by mkdtemp, the machine's start
 _NAME = re.compile(r"\.[a-z0-9_]{8}\.[0-9a-f]{8}\.part")
@@ -168,16 +176,32 @@ def locked(folder: Path, seconds: float, *, shared: bool = False) -> Iterator[bo
         yield True  # what comes next will tell
         return
     try:
-        yield _take(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, seconds)
+        yield take_lock(lock, seconds, shared=shared)
     finally:
         os.close(lock)
 
 
-def _take(lock: int, kind: int, seconds: float) -> bool:
+def take_lock(number: int, seconds: float, *, shared: bool = False) -> bool:
+    """Lock an open file or folder; closing it lets go.
+
+    Parameters
+    ----------
+    number : int
+        Of the open file.
+    seconds, shared
+        As for `locked`.
+
+    Returns
+    -------
+    bool
+        As `locked` yields.
+    """
+    if fcntl is None:
+        return True
     until = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+            fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
                 return False

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._files import file_number, new_file, new_folder
+from ._files import file_number, new_file, new_folder, write_all
 from .aus.scores import row_blocks
 from .faces import Faces, OnError, Picture, SkippedFace, resize_faces
 
@@ -222,10 +222,8 @@ class _RowsOfFile(_Rows):
         self.file = file
 
     def _write(self, small: Picture) -> None:
-        left = small.data.cast("B")
         try:
-            while left:  # a disk that gets full takes a part
-                left = left[self.file.write(left) :]
+            write_all(self.file, small.data)
         except OSError as error:
             raise OSError(
                 f"The folder for temporary files, {tempfile.gettempdir()!r}, takes no more decoded "

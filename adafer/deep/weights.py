@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import urllib.request
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +11,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from .._files import new_file
-from .._files import sha256 as file_sha256
+from .._download import download
 from .backbones import AdaFERNetwork
 
 __all__ = ["LoadReport", "download", "download_imagenet", "imagenet_file", "load_weights"]
@@ -184,7 +181,7 @@ def _imagenet_url(backbone: str) -> str:
 
 
 def download_imagenet(backbone: str) -> Path:
-    """Fetch the ImageNet weights of a network; the one thing here that uses a network.
+    """Fetch the ImageNet weights of a network, once; an interrupted download is gone on with.
 
     Parameters
     ----------
@@ -197,46 +194,3 @@ def download_imagenet(backbone: str) -> Path:
     path = imagenet_file(backbone)
     # torchvision's file names end in the first digits of their SHA-256
     return download(_imagenet_url(backbone), path, path.stem.rsplit("-", 1)[-1])
-
-
-def download(url: str, path: Path, sha256: str) -> Path:
-    """Fetch a file, check it, and only then give it its name.
-
-    Parameters
-    ----------
-    url : str
-    path : pathlib.Path
-        Kept if it is there and right.
-    sha256 : str
-        The SHA-256 of the file or its first digits.
-
-    Returns
-    -------
-    path : pathlib.Path
-
-    Raises
-    ------
-    ValueError
-        If the content has another SHA-256.
-    OSError
-        If it cannot be reached or written; the message says where to put the
-        file by hand.
-    """
-    if path.is_file() and file_sha256(path).startswith(sha256):
-        return path
-    with new_file(path) as temporary:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as stream, temporary.open("wb") as sink:
-                shutil.copyfileobj(stream, sink)
-        except OSError as error:
-            raise OSError(
-                f"{url} cannot be fetched ({error}). On a machine without network, fetch it "
-                f"elsewhere and put it at {path}."
-            ) from error
-        found = file_sha256(temporary)
-        if not found.startswith(sha256):
-            raise ValueError(
-                f"{url} has the SHA-256 {found}, expected it to begin with {sha256}. "
-                "The file was not kept."
-            )
-    return path
