@@ -1,6 +1,8 @@
-"""Small problems that several tests use."""
+"""Small problems that several tests use, and a guard that no test asks other machines."""
 
+import ipaddress
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +17,52 @@ if (
     and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Connecting, sending and looking up; what listens and answers is no attempt.
+_ADDRESS_AT = {
+    "socket.connect": 1,
+    "socket.sendto": 1,
+    "socket.sendmsg": 1,
+    "socket.getnameinfo": 0,
+}
+_HOST_AT = {"socket.getaddrinfo": 0, "socket.gethostbyname": 0, "socket.gethostbyaddr": 0}
+_attempts = []
+
+
+def _is_here(host):
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host in ("", "localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _guard(event, arguments):
+    """Refuse what leads to other machines, and remember it: what asks may hide the error."""
+    if event in _ADDRESS_AT:
+        address = arguments[_ADDRESS_AT[event]]
+        host = address[0] if isinstance(address, tuple) else ""  # names of Unix sockets are text
+    elif event in _HOST_AT:
+        host = arguments[_HOST_AT[event]] or ""
+    else:
+        return
+    if isinstance(host, str | bytes) and not _is_here(host):
+        _attempts.append(f"{event} {host!r}")
+        raise ConnectionRefusedError(f"Tests ask no other machine; this was {_attempts[-1]}.")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def network_attempts():
+    """Fail what connects, sends or looks up anything but this machine."""
+    yield _attempts
+    if found := _attempts[:]:
+        _attempts.clear()
+        pytest.fail(f"This asked other machines: {', '.join(found)}.")
 
 
 @pytest.fixture

@@ -410,9 +410,10 @@ def test_a_network_address_is_warned_of(classifier, capsys):
     assert "not encrypted" in capsys.readouterr().err
 
 
-def test_a_taken_port_is_told(serve, classifier):
+def test_a_taken_port_is_told(serve, classifier, network_attempts):
     served = serve()
     with pytest.raises(OSError, match="Choose another --port"):
         PageServer(Analyst(classifier), port=served.port)
     with pytest.raises(OSError, match=r"Use 127\.0\.0\.1"):
         PageServer(Analyst(classifier), host="no such host")
+    assert network_attempts.pop() == "socket.getaddrinfo 'no such host'"  # it was asked for
