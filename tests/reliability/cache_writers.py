@@ -87,8 +87,8 @@ class Worker:
         self.mine: list[int] = []
         self.round = -1
 
-    def work(self, until: float) -> None:
-        while time.time() < until:
+    def work(self) -> None:
+        while not (self.place / "stop").exists():
             self.use_cache()
             if (now := int(time.time() / SECONDS_PER_ENTRY)) != self.round:
                 self.round = now
@@ -143,20 +143,30 @@ class Worker:
         self.note(f"store {len(chosen)} wrong {wrong}")
 
 
-def run_worker(place: Path, number: int, until: float, options: argparse.Namespace) -> int:
+def run_worker(place: Path, number: int, options: argparse.Namespace) -> int:
     warnings.simplefilter("error")  # nothing may be damaged, set aside or not kept
     try:
-        Worker(place, number, options).work(until)
+        Worker(place, number, options).work()
     except BaseException:
         traceback.print_exc()
         return 1
     return 0
 
 
-def start(place: Path, number: int, until: float) -> subprocess.Popen[bytes]:
+def start(place: Path, number: int) -> subprocess.Popen[bytes]:
     passed = [a for a in sys.argv[1:] if a != "--record"]
-    command = [sys.executable, __file__, *passed, "--worker", str(place), str(number), str(until)]
-    return subprocess.Popen(command)
+    return subprocess.Popen(
+        [sys.executable, __file__, *passed, "--worker", str(place), str(number)]
+    )
+
+
+def wait_for_first_rows(place: Path) -> None:
+    """Let all processes come to work before the time counts."""
+    until = time.monotonic() + 120
+    while sum(log.stat().st_size > 0 for log in (place / "logs").iterdir()) < N_WORKERS:
+        if time.monotonic() > until:
+            raise SystemExit("The processes did not come to write within two minutes.")
+        time.sleep(0.2)
 
 
 def count_logs(place: Path) -> tuple[dict[str, int], set[int]]:
@@ -178,8 +188,6 @@ def lost_and_wrong(place: Path, kept: set[int]) -> tuple[int, int]:
     """Look up all that was noted."""
     from adafer.aus import AUScoreCache
 
-    if not kept:
-        raise SystemExit("No process came to write anything. Give it more time.")
     cache, numbers = AUScoreCache(place / "scores.sqlite"), sorted(kept)
     lost = wrong = 0
     for at in range(0, len(numbers), 500):
@@ -210,11 +218,10 @@ def main() -> int:
     parser.add_argument("--lose", action="store_true", help="break it: note what is not written")
     parser.add_argument("--wrong", action="store_true", help="break it: write wrong scores")
     parser.add_argument("--record", action="store_true")
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:
-        place, number, until = options.worker
-        return run_worker(Path(place), int(number), float(until), options)
+        return run_worker(Path(options.worker[0]), int(options.worker[1]), options)
     from _record import report
 
     seconds, every = options.minutes * 60, options.kill_seconds
@@ -228,21 +235,27 @@ def main() -> int:
         for i in range(N_FILES):
             pixels = np.broadcast_to(colour(i), (20, 20, 3))
             Image.fromarray(np.ascontiguousarray(pixels)).save(place / "pictures" / f"{i:02}.png")
-        until = time.time() + seconds
-        workers = [start(place, i, until) for i in range(N_WORKERS)]
-        n_started, errors, kills = N_WORKERS, 0, 0
-        due = time.time() + every
-        while time.time() < until - 1:
-            time.sleep(max(0.0, min(due, until - 1) - time.time()) * rng.uniform(0.9, 1.0))
-            chosen = int(rng.integers(N_WORKERS))
-            if workers[chosen].poll() is None:
-                workers[chosen].send_signal(signal.SIGKILL)
-                kills += 1
-            errors += workers[chosen].wait() not in (0, -signal.SIGKILL)
-            workers[chosen] = start(place, n_started, until)
-            n_started += 1
-            due += every
-        errors += sum(worker.wait(timeout=120) != 0 for worker in workers)
+        workers = [start(place, i) for i in range(N_WORKERS)]
+        try:
+            wait_for_first_rows(place)
+            until = time.time() + seconds
+            n_started, errors, kills = N_WORKERS, 0, 0
+            due = time.time() + every
+            while time.time() < until - 1:
+                time.sleep(max(0.0, min(due, until - 1) - time.time()) * rng.uniform(0.9, 1.0))
+                chosen = int(rng.integers(N_WORKERS))
+                if workers[chosen].poll() is None:
+                    workers[chosen].send_signal(signal.SIGKILL)
+                    kills += 1
+                errors += workers[chosen].wait() not in (0, -signal.SIGKILL)
+                workers[chosen] = start(place, n_started)
+                n_started += 1
+                due += every
+            (place / "stop").touch()
+            errors += sum(worker.wait(timeout=120) != 0 for worker in workers)
+        finally:
+            for worker in workers:
+                worker.kill()
         counts, kept = count_logs(place)
         lost, wrong = lost_and_wrong(place, kept)
         verdict, rows = integrity(place)

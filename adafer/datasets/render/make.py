@@ -15,7 +15,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from PIL import Image
 
-from ..._files import check_output_folder, new_file
+from ..._files import check_output_folder, new_file, new_folder
 from .annotators import draw_label
 from .archive import pack_arrays, update_checksums
 from .assets import load_assets
@@ -254,17 +254,15 @@ def _label_columns(rows: list[_Row], domain: Domain) -> dict[str, np.ndarray]:
 
 
 def _write_folders(folder: Path, rows: list[_Row], columns: dict[str, np.ndarray]) -> None:
-    """Write the pictures and, when all are there, their table."""
+    """Write the pictures and their table, all or nothing."""
     lines = list(_listing(rows, columns))
-    for (file, *_), row in zip(lines[1:], rows, strict=True):
-        path = folder / str(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(row.jpeg)
-    with (
-        new_file(folder / "labels.csv") as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as stream,
-    ):
-        csv.writer(stream, lineterminator="\n").writerows(lines)
+    with new_folder(folder) as temporary:
+        for (file, *_), row in zip(lines[1:], rows, strict=True):
+            path = temporary / str(file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(row.jpeg)
+        with (temporary / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(lines)
 
 
 def _listing(rows: list[_Row], columns: dict[str, np.ndarray]) -> Iterator[list[Any]]:
