@@ -18,6 +18,8 @@ from tqdm.auto import tqdm
 from ._files import new_file
 from .datasets.image_folder import IMAGE_EXTENSIONS, load_image_folder
 from .faces import check_faces
+from .picture_files import read_file
+from .picture_limits import current_limits
 
 __all__ = [
     "AUTable",
@@ -28,6 +30,9 @@ __all__ = [
     "unlabelled_pictures",
     "write_table",
 ]
+
+# names of files that are no UTF-8 are written as they are, and found again
+_NAMES = "surrogateescape"
 
 
 def labelled_pictures(folder: Path) -> tuple[list[str], NDArray]:
@@ -116,8 +121,11 @@ def nameless_order(paths: list[str]) -> list[str]:
         name = os.path.basename(path)
         if shared[name] == 1:
             return name, ""
-        with open(path, "rb") as stream:
-            return name, hashlib.sha256(stream.read()).hexdigest()
+        try:
+            content = read_file(path, current_limits().max_bytes)
+        except (OSError, ValueError):
+            return name, ""  # whoever reads the pictures says what is wrong with it
+        return name, hashlib.sha256(content).hexdigest()
 
     return sorted(paths, key=key)
 
@@ -173,7 +181,10 @@ def write_table(
         What is in them, by row; rows that are not there stay empty.
     """
     empty = [""] * len(columns)
-    with new_file(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        new_file(output) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors=_NAMES) as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", *columns])
         for row, path in enumerate(paths):
@@ -221,16 +232,23 @@ def au_table(table: Path, folder: Path, paths: list[str]) -> AUTable:
     FileNotFoundError
         If there is no such table.
     ValueError
-        If it has no column ``file``, lacks pictures, or holds other than numbers.
+        If it has no column ``file`` or one twice, lacks pictures or names one twice, or holds
+        other than numbers in [0, 1].
     """
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.reader(stream))
+    try:
+        with table.open(newline="", encoding="utf-8-sig", errors=_NAMES) as stream:
+            rows = list(csv.reader(stream, strict=True))
+    except csv.Error as error:
+        raise ValueError(f"{table} is no table in CSV: {error}. Copy it again.") from error
     names = [name.strip() for name in rows[0]] if rows else []
     if "file" not in names or len(names) < 2:
         raise ValueError(
             f"{table} has the columns {names}; expected 'file' and one per AU, as `adafer aus` "
             "writes them."
         )
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise ValueError(f"{table} has two columns named {twice[0]!r}. Leave one of them out.")
     at = names.index("file")
     found: dict[str, list[float]] = {}
     for number, row in enumerate(rows[1:], start=2):
@@ -242,11 +260,12 @@ def au_table(table: Path, folder: Path, paths: list[str]) -> AUTable:
             )
         cells = [cell for column, cell in enumerate(row) if column != at]
         try:
-            scores = [float(cell) if cell.strip() else np.nan for cell in cells]
+            scores = [_score(cell) for cell in cells]
         except ValueError as error:
             raise ValueError(
                 f"{table}, line {number}: {error}. Expected numbers in [0, 1], or empty cells "
-                "where no face was found; leave out other columns."
+                "where no face was found; leave out other columns, and divide intensities of 0..5 "
+                "by 5 and percentages by 100."
             ) from None
         if row[at] in found:
             raise ValueError(f"{table}, line {number}: {row[at]!r} is there a second time.")
@@ -260,3 +279,14 @@ def au_table(table: Path, folder: Path, paths: list[str]) -> AUTable:
         )
     columns = [name for column, name in enumerate(names) if column != at]
     return AUTable(np.array([found[name] for name in wanted], dtype=np.float64), columns)
+
+
+def _score(cell: str) -> float:
+    text = cell.strip()
+    if text.lower() in ("", "nan"):
+        return np.nan
+    # Python reads "0_1" as 1
+    score = np.nan if "_" in text else float(text)
+    if not 0 <= score <= 1:
+        raise ValueError(f"got {text!r}")
+    return score

@@ -6,6 +6,7 @@ Of several processes that torchrun started only the first one prints.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -48,13 +49,13 @@ def wants_json() -> bool:
 def say(text: str) -> None:
     """Print a result for people; to the standard error if programs read the output."""
     if is_writer():
-        typer.echo(text, err=_Output.as_json)
+        typer.echo(_printable(text), err=_Output.as_json)
 
 
 def tell(text: str) -> None:
     """Print what goes on meanwhile, to the standard error."""
     if is_writer():
-        typer.echo(text, err=True)
+        typer.echo(_printable(text), err=True)
 
 
 def finish(command: str, **fields: Any) -> None:
@@ -68,4 +69,11 @@ def finish(command: str, **fields: Any) -> None:
         What JSON can hold, and paths.
     """
     if _Output.as_json and is_writer():
-        typer.echo(json.dumps({"command": command, **fields}, default=str, ensure_ascii=False))
+        text = json.dumps({"command": command, **fields}, default=str, ensure_ascii=False)
+        # halves of characters, which stand for bytes that are no UTF-8, in JSON's own way
+        typer.echo(re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text))
+
+
+def _printable(text: str) -> str:
+    """Replace what stands for bytes that are no UTF-8, in names of files, by escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

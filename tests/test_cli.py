@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,6 +236,13 @@ def test_what_cannot_work_is_refused_before_pictures_are_read(place, options, wo
         ("file,AU12\n00.png,high\n", ("line 2", "could not convert")),
         ("file,AU12\n00.png\n", ("line 2", "got 1 cells, expected 2")),
         ("file,AU12\n00.png,1\n00.png,1\n", ("line 3", "second time")),
+        ("file,AU12,AU12\n00.png,1,0\n", ("two columns named 'AU12'",)),
+        ("file,AU12\n00.png,3.5\n", ("line 2", "got '3.5'", "by 5 and percentages by 100")),
+        ("file,AU12\n00.png,-1\n", ("line 2", "got '-1'")),
+        ("file,AU12\n00.png,inf\n", ("line 2", "got 'inf'")),
+        ("file,AU12\n00.png,0_1\n", ("line 2", "got '0_1'")),
+        ('file,AU12\n"00.png"x,1\n', ("is no table in CSV",)),
+        ("\x89PNG\0\n", ("wrong.csv",)),
         ("file,AU12\n00.png,1\n", ("lacks 11 of the 12 pictures", "01.png")),
     ],
 )
@@ -307,6 +315,54 @@ def test_predict_leaves_rows_of_unreadable_pictures_empty_if_asked(place, model)
     assert len(rows) == 12
     assert rows[3]["label"] == rows[3]["probability"] == ""
     assert rows[4]["label"] != ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_names_that_are_no_utf8_or_have_line_breaks_are_written_and_found_again(place, model):
+    folder = os.fsencode(place / "odd")
+    os.mkdir(folder)
+    names = [b"a\xff.png", b"b\nc.png", b"d,e.png", b'f"g.png', b"\xfe unreadable.png"]
+    for name, old in zip(names[:-1], sorted((place / "target").iterdir()), strict=False):
+        shutil.copy(os.fsencode(old), os.path.join(folder, name))
+    with open(os.path.join(folder, names[-1]), "wb") as stream:
+        stream.write(b"no picture")
+    arguments = ["predict", model, place / "odd", "--output", place / "odd.csv", "--device", "cpu"]
+    result = adafer(*arguments, "--on-error", "skip", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [os.path.basename(os.fsencode(path)) for path in told["unreadable"]] == names[-1:]
+    with (place / "odd.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = list(csv.DictReader(file))
+    assert [os.fsencode(row["file"]) for row in rows] == sorted(names)
+    assert "\\udcfe unreadable.png" in adafer(*arguments, "--on-error", "skip").output
+    # as a table of AUs, too
+    (place / "target").rename(place / "before")
+    (place / "odd").rename(place / "target")
+    os.unlink(os.path.join(os.fsencode(place / "target"), names[-1]))
+    lines = b"".join(b'"%s",0.%d,0.5\n' % (n.replace(b'"', b'""'), i) for i, n in enumerate(names))
+    (place / "target.csv").write_bytes(b"file,AU04,AU12\n" + lines)
+    assert adafer(*fit_arguments(place, "again")).exit_code == 0
+
+
+def test_limits_of_pictures_are_options_before_the_command(place, model):
+    arguments = ["predict", model, place / "target", "--output", place / "t.csv", "--device", "cpu"]
+    assert_refused(adafer("--max-pixels", 399, *arguments), "00.png", "more than the 399 allowed")
+    assert_refused(adafer("--max-bytes", 99, *arguments), "00.png", "more than the 99 allowed")
+    assert_refused(adafer("--max-seconds", 0, *arguments), "max_seconds must be a number above 0")
+    assert adafer("--max-pixels", 400, *arguments).exit_code == 0
+    before = Image.MAX_IMAGE_PIXELS
+    assert adafer("--max-pixels", before + 1, *arguments).exit_code == 0
+    assert before == Image.MAX_IMAGE_PIXELS
+    assert adafer(*arguments).exit_code == 0
+
+
+def test_a_pipe_among_the_pictures_does_not_hang(place, model):
+    (place / "target" / "more").mkdir()
+    os.mkfifo(place / "target" / "more" / "00.png")
+    os.mkfifo(place / "source" / "joy" / "pipe.png")  # no file: readers of folders pass it by
+    assert_refused(adafer("predict", model, place / "target"), "00.png' is a pipe")
+    assert_refused(adafer(*fit_arguments(place)), "lacks 1 of the 13 pictures")
+    assert_refused(adafer("predict", model, place / "source" / "joy"), "is a pipe")
 
 
 def test_predict_refuses_what_it_cannot_use(place, model):

@@ -88,15 +88,43 @@ def _show_version(wanted: bool) -> None:
 def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Refuse pictures of more pixels than this; 89 million unless given."),
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(help="Refuse picture files of more bytes than this.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Give up a picture that takes longer to decode.")
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Options before the command."""
+    limits = {"max_pixels": max_pixels, "max_bytes": max_bytes, "max_seconds": max_seconds}
+    _limit_pictures(context, {name: n for name, n in limits.items() if n is not None})
     rank, command = this_rank(), context.invoked_subcommand
     if rank.count > 1 and command not in _TOGETHER:
         raise ValueError(
             f"torchrun started {rank.count} processes, but `adafer {command}` works in one. Start "
             "it without torchrun; only `adafer fit` is split."
         )
+
+
+def _limit_pictures(context: typer.Context, limits: dict[str, Any]) -> None:
+    """Let limits of picture files hold until the command ends."""
+    if not limits:
+        return
+    from PIL import Image
+
+    from ..picture_limits import picture_limits
+
+    context.with_resource(picture_limits(**limits))
+    pillows = Image.MAX_IMAGE_PIXELS
+    if pillows is not None and limits.get("max_pixels", 0) > pillows:
+        # Pillow has a limit of its own, which the user of this process has just raised
+        Image.MAX_IMAGE_PIXELS = limits["max_pixels"]
+        context.call_on_close(lambda: setattr(Image, "MAX_IMAGE_PIXELS", pillows))
