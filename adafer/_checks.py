@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence, Sized
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import assert_all_finite, check_array, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+
+from ._labels import refuse_mixed_labels
 
 __all__ = [
     "check_generator",
@@ -86,26 +87,14 @@ def check_labels(y: ArrayLike, *, name: str = "y", n_samples: int | None = None)
         If a column was given instead of a row.
     """
     with naming(name):
-        labels: NDArray = column_or_1d(y, warn=True)
+        labels: NDArray = column_or_1d(refuse_mixed_labels(y, name=name), warn=True)
         if n_samples is not None:
             check_rows(labels, n_samples, name=name)
         if len(labels) == 0:
             raise ValueError("it holds no labels; expected one per sample.")
         assert_all_finite(labels, input_name=name)
-        if labels.dtype.kind == "O" and len(kinds := {_kind(label) for label in labels}) > 1:
-            told = ", ".join(sorted(kinds))
-            raise TypeError(
-                f"labels of several kinds ({told}); expected strings alone or integers alone. "
-                "Leave out samples without a label."
-            )
         check_classification_targets(labels)
     return labels
-
-
-def _kind(label: object) -> str:
-    if isinstance(label, str):
-        return "str"
-    return "int" if isinstance(label, Integral) else type(label).__name__
 
 
 def check_rows(values: Sized, n_samples: int, *, name: str, of: str = "X") -> None:

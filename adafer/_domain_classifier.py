@@ -228,7 +228,7 @@ class DomainClassifier(ClassifierMixin, TransformerMixin, AdaFEREstimator):
         counts = np.bincount(labels, minlength=len(classes))
         if len(classes) < 2:
             raise ValueError(
-                f"y has 1 class ({classes[0]!r}); at least two are needed to classify."
+                f"y has 1 class ({classes.tolist()[0]!r}); at least two are needed to classify."
             )
         if counts.min() < 2:
             few = {str(c): int(n) for c, n in zip(classes, counts, strict=True) if n < 2}

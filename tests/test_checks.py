@@ -18,7 +18,7 @@ Y = np.repeat(["anger", "fear"], 6)
     [
         (None, "y"),
         (7, "y should be a 1d array"),
-        ([*Y[:-1], None], "y: labels of several kinds"),
+        ([*Y[:-1], None], "y has no label for some samples"),
         ([["a"], ["b", "c"]], "y: "),
         (np.linspace(0.1, 0.9, 12), "y: Unknown label type"),
         (Y[:0], "12 samples but 0 rows of y"),

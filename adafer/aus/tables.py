@@ -6,12 +6,13 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._table_files import read_tables
 from .facs import parse_au_name
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def read_openface(
     ImportError, FileNotFoundError
         If pandas is not installed; if there is no such file.
     ValueError
-        If the file is no such table, or values are out of their scale.
+        If the file is no such table, has a column twice or rows of other lengths,
+        or values are out of their scale.
 
     Examples
     --------
@@ -102,7 +104,7 @@ def read_openface(
     scale = _scale_of(kind)
     if not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence must lie in [0, 1]; got {min_confidence!r}.")
-    frame = _read(path)
+    frame = read_tables(path)
     wanted = "_c" if scale == "binary" else "_r"
     columns = [name for name in frame.columns if name.lower().endswith(wanted)]
     known = np.ones(len(frame), dtype=bool)
@@ -147,7 +149,7 @@ def read_pyfeat(path: str | PathLike[str]) -> DataFrame:
                  AU01  AU12
     faces/a.png   0.2   0.9
     """
-    frame = _read(path)
+    frame = read_tables(path)
     return _scores(frame, "probability", _file_names(frame), path)
 
 
@@ -182,7 +184,7 @@ def read_libreface(path: str | PathLike[str], *, kind: Kind = "occurrence") -> D
        AU01
     0   0.5
     """
-    scale, frame = _scale_of(kind), _read(path)
+    scale, frame = _scale_of(kind), read_tables(path)
     intensity = scale == "intensity"
     columns = [name for name in frame.columns if name.lower().endswith("_intensity") == intensity]
     return _scores(frame[columns], scale, _file_names(frame), path)
@@ -381,51 +383,6 @@ def _suffix(name: str) -> str:
     return ending if ending.lower() in _PICTURES else ""
 
 
-def _read(path: str | PathLike[str]) -> DataFrame:
-    """Read a CSV file, or all of a folder, whose names become the index."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "Reading AU tables needs pandas, which is not installed. Run: pip install "
-            '"adafer[tables]"'
-        ) from error
-    place = Path(path)
-    if not place.is_dir():
-        if not place.exists():
-            raise FileNotFoundError(
-                f"The AU table {str(path)!r} does not exist; relative paths start at "
-                f"{os.getcwd()!r}."
-            )
-        return _read_csv(place)
-    files = sorted(file for file in place.glob("*.csv") if not file.name.startswith("."))
-    if not files:
-        raise ValueError(f"The folder {str(path)!r} holds no AU tables: expected files *.csv.")
-    frames = {file.stem: _read_csv(file, empty=True) for file in files}
-    # A picture without a face has an empty file: it becomes a row of NaN.
-    rows = [frame if len(frame) else pandas.DataFrame(index=[0]) for frame in frames.values()]
-    table = pandas.concat(rows, ignore_index=True)
-    table.index = [name for name, some in zip(frames, rows, strict=True) for _ in range(len(some))]
-    return table
-
-
-def _read_csv(file: Path, *, empty: bool = False) -> DataFrame:
-    import pandas
-
-    try:
-        frame = pandas.read_csv(file, skipinitialspace=True, index_col=False)
-    except pandas.errors.EmptyDataError:
-        frame = pandas.DataFrame()
-    except (pandas.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{str(file)!r} is no AU table: {str(error).strip()}. Expected a CSV file."
-        ) from error
-    if not len(frame) and not empty:
-        raise ValueError(f"The AU table {str(file)!r} is empty: expected at least one row.")
-    frame.columns = frame.columns.astype(str).str.strip()
-    return frame
-
-
 def _file_names(frame: DataFrame) -> Series | None:
     if all(isinstance(name, str) for name in frame.index):
         return None  # the index holds them
@@ -483,6 +440,8 @@ def _scores(frame: DataFrame, scale: Scale, names: Series | None, path: object =
 
 def _numbers(values: Series, column: str) -> Series:
     try:
+        if values.dtype.kind not in "fiub" and values.astype(str).str.contains("_").any():
+            raise ValueError("a number with '_'")  # which Python reads, and means none
         return values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from ..picture_files import read_file
+
 __all__ = [
     "SPLITS",
     "as_returned",
@@ -20,10 +23,15 @@ __all__ = [
     "existing",
     "expected",
     "first_existing",
+    "inside",
     "make_bunch",
     "read_text",
+    "whole_number",
 ]
 
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+# a file of labels has some bytes per picture
+_MAX_TEXT_BYTES = 2**30
 SPLITS = ("train", "val", "test")
 
 
@@ -71,19 +79,66 @@ def first_existing(root: Path, names: Iterable[str], layout: str) -> Path:
     )
 
 
+def inside(folder: Path, names: Sequence[str], where: Path) -> list[str]:
+    """Give the paths of pictures that a file lists; none may lead out of their folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        What the names are relative to.
+    names : sequence of str
+        With forward slashes.
+    where : pathlib.Path
+        The file that lists them.
+
+    Returns
+    -------
+    paths : list of str
+
+    Raises
+    ------
+    ValueError
+        If a name is empty, absolute, holds a NUL, or goes up by "..".
+    """
+    for name in names:
+        if not name.strip() or "\0" in name or ".." in name.split("/") or os.path.isabs(name):
+            raise ValueError(
+                f"{str(where)!r} lists {name[:200]!r}, which is no picture below "
+                f"{str(folder)!r}. Expected names relative to that folder, without '..': correct "
+                "the list."
+            )
+    return [str(folder / name) for name in names]
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number of ASCII digits; Python's `int` takes "1_0" and other scripts, too."""
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError(f"invalid literal for a whole number: {text[:40]!r}")
+    return int(text)
+
+
 def read_text(file: Path) -> str:
     """Read a small text file of a data set."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_file(file, _MAX_TEXT_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{str(file)!r} is no text file: {error}.") from error
+        raise ValueError(f"{str(file)!r} is no text file: {error}. Copy it again.") from error
+    except ValueError as error:
+        raise ValueError(f"{str(file)!r} is no list: {error}.") from error
 
 
 def decode(
     codes: Sequence[int] | NDArray, table: Mapping[int, str], where: Path, dropped: Any = ()
 ) -> NDArray[np.str_]:
     """Turn codes into names of expressions; "" for those that are `dropped`."""
-    values, inverse = np.unique(np.asarray(codes, dtype=np.int64), return_inverse=True)
+    found = np.asarray(codes)
+    if found.dtype.kind == "f" and not np.array_equal(found, np.trunc(found)):
+        wrong = found[found != np.trunc(found)][0]
+        raise ValueError(
+            f"{str(where)!r} has the expression code {wrong:g}; expected whole numbers, some of "
+            f"{sorted(table)}."
+        )
+    values, inverse = np.unique(found, return_inverse=True)
     unknown = [int(value) for value in values if value not in table and value not in dropped]
     if unknown:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..picture_files import read_file
 from ._reading import (
     as_returned,
     check_options,
@@ -18,13 +20,18 @@ from ._reading import (
     existing,
     expected,
     first_existing,
+    inside,
     make_bunch,
+    whole_number,
 )
 from .crops import with_crops
 from .labels import AFFECTNET
 
 __all__ = ["load_affectnet"]
 
+# an annotation is an array with one entry
+_MAX_CODE_BYTES = 1 << 16
+_LARGEST = 10**9
 # none, uncertain, no face
 _DROPPED = (8, 9, 10)
 _TABLES = {"train": "training.csv", "val": "validation.csv"}
@@ -189,13 +196,36 @@ def _newer_form(root: Path, parts: tuple[str, ...]) -> dict[str, Any]:
 
 def _read_code(file: Path) -> int:
     try:
-        # a number, or a text that holds one
-        return int(np.load(file, allow_pickle=False).item())
-    except (OSError, ValueError, EOFError) as error:
+        content = read_file(file, _MAX_CODE_BYTES)
+        if not content.startswith(b"\x93NUMPY"):
+            raise ValueError("it is no array of NumPy")
+        # a number, or a text that holds one; its header may ask for more than the file holds
+        code = np.load(io.BytesIO(content), allow_pickle=False).item()
+        return whole_number(
+            str(int(code) if isinstance(code, float) and code == int(code) else code)
+        )
+    except Exception as error:
+        # a damaged header makes numpy raise what Python's own tokenizer does
         raise ValueError(
             f"{str(file)!r} is no annotation: {error}. Expected an array that holds one code. Copy "
             "it again."
         ) from error
+
+
+def _first_row(lines: Any, file: Path) -> list[str]:
+    try:
+        return next(lines, [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{str(file)!r} is no table in CSV: {error}. {expected(_LAYOUT)}"
+        ) from error
+
+
+def _pixels(text: str) -> int:
+    value = float(text)
+    if not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"{text!r} is no number of pixels")
+    return int(value)
 
 
 def _tables(
@@ -216,7 +246,7 @@ def _tables(
     targets, splits, boxes = [], [], []
     for part, file in zip(parts, files, strict=True):
         names, codes, found = _read_table(file)
-        paths += [str(folder.joinpath(*name.replace("\\", "/").split("/"))) for name in names]
+        paths += inside(folder, [name.replace("\\", "/") for name in names], file)
         targets.append(decode(codes, AFFECTNET, file, _DROPPED))
         splits.append(np.full(len(names), part))
         boxes.append(found)
@@ -232,8 +262,8 @@ def _tables(
 def _read_table(file: Path) -> tuple[list[str], list[int], NDArray[np.int64]]:
     names, codes, boxes = [], [], []
     with file.open(newline="", encoding="utf-8-sig") as stream:
-        lines = csv.reader(stream)
-        header = next(lines, [])
+        lines = csv.reader(stream, strict=True)
+        header = _first_row(lines, file)
         first = []
         if len(header) == len(_COLUMNS) and _COLUMNS[0] not in header:
             # some copies of the table have no header
@@ -248,16 +278,18 @@ def _read_table(file: Path) -> tuple[list[str], list[int], NDArray[np.int64]]:
             for cells in chain(first, lines):
                 if not cells:
                     continue
-                codes.append(int(cells[code_at]))
+                if len(cells) != len(header):
+                    raise ValueError(f"got {len(cells)} cells, expected {len(header)}")
+                codes.append(whole_number(cells[code_at]))
                 # what is no expression may have no box
                 left, top, width, height = (
-                    (int(float(cells[column])) for column in box_at)
+                    (_pixels(cells[column]) for column in box_at)
                     if codes[-1] in AFFECTNET
                     else (0, 0, 0, 0)
                 )
                 boxes.append((left, top, left + width, top + height))
                 names.append(cells[at].strip())
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, OverflowError, csv.Error) as error:
             raise ValueError(
                 f"{str(file)!r}, line {lines.line_num}: {error}. Expected numbers in "
                 f"{_COLUMNS[1:5]} and 'expression'. {expected(_LAYOUT)}"

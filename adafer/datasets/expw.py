@@ -15,6 +15,7 @@ from ._reading import (
     existing,
     expected,
     first_existing,
+    inside,
     make_bunch,
     read_text,
 )
@@ -23,6 +24,8 @@ from .labels import EXPW
 
 __all__ = ["load_expw"]
 
+# pixels, and ten digits more than any confidence
+_LARGEST = 1e15
 _LAYOUT = """\
 <path>/label/label.lst, or <path>/label.lst, with lines of
   image_name face_id top left right bottom confidence label
@@ -135,7 +138,7 @@ def load_expw(
     folder = first_existing(root, ["image/origin", "origin", "image"], _LAYOUT)
     names, numbers = _read_list(file)
     columns: dict[str, Any] = {
-        "paths": [str(folder / name) for name in names],
+        "paths": inside(folder, names, file),
         "target": decode(numbers[:, 6], EXPW, file),
         "subject": None,
         "split": None,
@@ -165,7 +168,10 @@ def _read_list(file: Path) -> tuple[list[str], Any]:
         try:
             if len(cells) != 7:
                 raise ValueError(f"got {len(cells) + 1} cells")
-            numbers.append([float(cell) for cell in cells])
+            values = [float(cell) for cell in cells]
+            if not all(-_LARGEST < value < _LARGEST for value in values):
+                raise ValueError(f"got a number that is none or too large in {cells}")
+            numbers.append(values)
         except ValueError as error:
             raise ValueError(
                 f"{str(file)!r}, line {number}: {error}, in {line[:80]!r}. {expected(_LAYOUT)}"

@@ -21,6 +21,7 @@ from ._reading import (
     expected,
     first_existing,
     make_bunch,
+    whole_number,
 )
 from .labels import FER2013
 from .split_folders import load_split_folders
@@ -126,9 +127,9 @@ def load_fer2013(path: str | PathLike[str], *, split: str = "all", return_X_y: b
     rows = read_fer2013_rows(table, lambda _, usage: split in ("all", _USAGES.get(usage)))
     columns = {
         "images": rows.images,
-        "target": decode(rows.codes[rows.kept], FER2013, table),
+        "target": decode(rows.codes, FER2013, table)[rows.kept],
         "subject": None,
-        "split": usage_splits(rows.usage[rows.kept], table),
+        "split": usage_splits(rows.usage, table)[rows.kept],
         "row": rows.kept,
     }
     return as_returned(make_bunch("FER2013", table, columns, layout=_LAYOUT), return_X_y)
@@ -180,7 +181,7 @@ def read_fer2013_rows(table: Path, wanted: Callable[[int, str], bool]) -> Fer201
     with table.open(newline="", encoding="utf-8-sig") as stream, warnings.catch_warnings():
         # numpy only warns of text that holds other than numbers
         warnings.simplefilter("error", DeprecationWarning)
-        lines = csv.reader(stream)
+        lines = csv.reader(stream, strict=True)
         try:
             header = [cell.strip().lower() for cell in next(lines, [])]
             if not {"emotion", "pixels", "usage"} <= set(header):
@@ -192,7 +193,7 @@ def read_fer2013_rows(table: Path, wanted: Callable[[int, str], bool]) -> Fer201
             for row, cells in enumerate(line for line in lines if line):
                 try:
                     code, pixels, usage = (cells[column] for column in at)
-                    codes.append(int(code))
+                    codes.append(whole_number(code))
                     usages.append(usage.strip())
                     if wanted(row, usages[-1]):
                         images.append(_to_image(pixels))

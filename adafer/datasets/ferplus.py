@@ -27,6 +27,8 @@ __all__ = ["load_ferplus", "majority_label", "plurality_label", "vote_probabilit
 
 Rule: TypeAlias = Callable[[NDArray[np.int64]], Any]
 
+# ten annotators, and room for sets that were voted on by more
+_MAX_VOTES = 10_000
 _N_EXPRESSIONS = len(FERPLUS)
 _VOTES = (*FERPLUS.values(), "unknown", "NF")
 _NAMES = np.array(list(FERPLUS.values()))
@@ -323,7 +325,7 @@ def _read_votes(table: Path) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArra
     """Read Usage, image names and votes."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as stream:
-            lines = [line for line in csv.reader(stream) if line]
+            lines = [line for line in csv.reader(stream, strict=True) if line]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(
             f"{str(table)!r} is no table in CSV: {error}. {expected(_LAYOUT)}"
@@ -338,7 +340,9 @@ def _read_votes(table: Path) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArra
         cells = np.array([[line[column].strip() for column in at] for line in lines[1:]])
         cells = cells.reshape(-1, len(at))
         votes = cells[:, 2:].astype(np.int64)
-    except (IndexError, ValueError) as error:
+        if (votes < 0).any() or (votes > _MAX_VOTES).any():
+            raise ValueError(f"its counts run from {votes.min()} to {votes.max()}")
+    except (IndexError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{str(table)!r} has a damaged row: {error}. Expected a Usage, a name and ten counts "
             "of votes in each."

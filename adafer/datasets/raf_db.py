@@ -15,6 +15,7 @@ from ._reading import (
     existing,
     expected,
     first_existing,
+    inside,
     make_bunch,
     read_text,
 )
@@ -108,7 +109,7 @@ def load_raf_db(
     if aligned:
         names = [f"{stem}_aligned.{ending}" for stem, _, ending in endings]
     columns = {
-        "paths": [str(folder / name) for name in names],
+        "paths": inside(folder, names, file),
         "target": decode(codes, RAF_DB, file),
         "subject": None,
         "split": np.array([name.split("_")[0] for name in names], dtype=np.str_),

@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from .._files import check_output_file
 from .._folders import unlabelled_pictures, write_table
-from ._reading import SPLITS, as_returned, check_options, existing, expected, make_bunch
+from ._reading import SPLITS, as_returned, check_options, existing, expected, inside, make_bunch
 
 __all__ = ["make_split", "read_split", "write_split"]
 
@@ -278,7 +278,8 @@ def read_split(
     FileNotFoundError
         If the file, the folder or a picture is not there.
     ValueError
-        If the file is damaged, or has no pictures of the part.
+        If the file is damaged, names pictures outside of the folder, or has none of
+        the part.
 
     Examples
     --------
@@ -299,7 +300,7 @@ def read_split(
     rows = _read_rows(file)
     names = [row["file"] for row in rows]
     subjects = np.array([row.get("subject") or "" for row in rows], dtype=np.str_)
-    paths = [str(folder.joinpath(*name.split("/"))) for name in names]
+    paths = inside(folder, names, file)
     columns = {
         "paths": paths,
         "target": np.array([row["label"] for row in rows], dtype=np.str_),
@@ -322,7 +323,7 @@ def read_split(
 
 def _read_rows(file: Path) -> list[dict[str, str]]:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
+        with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
             reader = csv.DictReader(stream, strict=True)
             rows = list(reader)
     except (csv.Error, UnicodeDecodeError) as error:

@@ -324,3 +324,29 @@ def test_many_pictures_of_one_name_are_joined_quickly():
     scores, report = join_scores(table_of(files), [f"/data/{files[i]}" for i in order])
     assert rows_of(scores) == order.tolist()
     assert report == ([], [])
+
+
+# ------------------------------------------------------------------ hostile tables
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("input,AU01,AU01\na.png,0.1,0.9\n", "two columns 'AU01'"),
+        ("input,AU01, AU01\na.png,0.1,0.9\n", "two columns 'AU01'"),
+        ("input,AU01,AU1\na.png,0.1,0.9\n", "two columns for AU01"),
+        ("input,AU01\na.png,0.1,0.9\n", "line 2 has 3 cells under 2 columns"),
+        ("input,AU01,AU02\na.png,0.1,0.2\nb.png,0.3\n", "line 3 has 2 cells under 3 columns"),
+        ('input,AU01\n"a.png,0.1\n', "unexpected end of data"),
+        ("input,AU01\na.png,0_1\n", "'_'"),
+        ("input,AU01\na.png,4.5\n", "expected values in"),
+        ("input,AU01\na.png,55\n", "expected values in"),
+        ("input,AU01\na.png,inf\n", "expected values in"),
+        ("input,AU01\na.png,high\n", "must hold numbers"),
+        ("input,AU01\n" + "a" * 200_000 + ",0.5\n", "field larger than"),
+    ],
+)
+def test_tables_that_pandas_would_mend_in_silence_are_refused(tmp_path, text, words):
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=words):
+        read_pyfeat(tmp_path / "table.csv")
