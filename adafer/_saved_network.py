@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,8 @@ __all__ = [
     "is_channels_last",
     "restore_arrays",
     "restore_network",
+    "with_memory",
+    "without_memory",
 ]
 
 DESCRIPTION = "model.json"
@@ -103,11 +105,13 @@ def check_fitted_network(classifier: NetworkClassifier, stored: Mapping[str, Any
 
 def restore_arrays(path: Path, digest: str) -> dict[str, NDArray]:
     """Read the arrays of a model without a network."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load_file
 
-    check_digest(path, digest)
     try:
+        with safe_open(path, framework="numpy"):
+            pass  # its header fits its size: no more is read for the digest than tensors take
+        check_digest(path, digest)
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no complete safetensors file ({error}). {AGAIN}") from error
@@ -143,9 +147,10 @@ def restore_network(
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is no complete safetensors file ({error}). {AGAIN}") from error
     _check_before_building(path, stored, n_classes, found)
-    network = _build(stored, n_classes, classifier)
+    network = without_memory(lambda: _build(stored, n_classes, classifier))
     check_tensors(found, network, str(path), AGAIN)
     check_digest(path, digest)
+    network = with_memory(network, lambda: _build(stored, n_classes, classifier))
     network.load_state_dict(load_file(path))
     if stored["channels_last"]:
         # another memory layout would sum in another order
@@ -170,6 +175,53 @@ def _check_before_building(
         if name not in found or found[name][0] != shape:
             got = f"shape {found[name][0]}" if name in found else "none"
             raise ValueError(f"{path}: tensor {name!r}: got {got}, expected {shape}. {AGAIN}")
+
+
+def without_memory(build: Callable[[], Any]) -> Any:
+    """Make a network whose tensors have shapes but no memory, where it can be made so.
+
+    Networks of a description cost nothing until their shapes were found in the
+    file: neither their weights, which may be gigabytes, nor the trial run on a
+    picture of the size that the description names.
+
+    Parameters
+    ----------
+    build : callable
+
+    Returns
+    -------
+    network : torch.nn.Module
+        On the device "meta", but for the few of torchvision (RegNet) that read their
+        own tensors while they are made.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        if "meta" not in f"{error} {error.__cause__}":
+            raise
+    return build()
+
+
+def with_memory(network: Any, build: Callable[[], Any]) -> Any:
+    """Give a network of `without_memory` its memory, once its shapes are known to be right.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    build : callable
+        As for `without_memory`.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        On the CPU. Its tensors hold anything.
+    """
+    if any(module._non_persistent_buffers_set for module in network.modules()):
+        return build()  # what is in no file is there only if it is computed
+    return network.to_empty(device="cpu")
 
 
 def _build(

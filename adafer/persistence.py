@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
 from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder, new_folder, sha256, write_tensors
+from ._json_files import SEAL, check_seal, read_json, seal
 from ._network_classifier import NetworkClassifier
 from ._portable import move_to_this_machine, warn_of_versions
 from ._ranks import is_writer
+from ._saved_classes import describe_classes, restore_classes
 from ._saved_network import (
     AGAIN,
     DESCRIPTION,
@@ -34,6 +36,7 @@ from ._saved_network import (
     restore_arrays,
     restore_network,
 )
+from ._saved_results import check_description
 from ._versions import versions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
@@ -67,8 +70,6 @@ _RESULTS = (
 )
 # a model that is used elsewhere must not write there
 _OF_THIS_MACHINE = ("cache", "store", "checkpoint_dir", "resume")
-# a limit that keeps a wrong file from asking for all the memory
-_MAX_NAME_LENGTH = 4096
 
 # names under which adafer.aus._network_files reads them
 _AGAIN, _MAX_IMAGE_SIZE = AGAIN, MAX_IMAGE_SIZE
@@ -124,7 +125,7 @@ def _is_model(folder: Path) -> bool:
 def _found_model(folder: Path) -> dict[str, Any]:
     """Read the description of a model; empty if there is none."""
     try:
-        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = read_json(folder / DESCRIPTION)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
@@ -204,6 +205,7 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
         description["sha256"] = sha256(folder / TENSORS)
         (folder / CARD).write_text(make_card(description), encoding="utf-8", newline="\n")
         description["card_sha256"] = sha256(folder / CARD)
+        description[SEAL] = seal(description)
         text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
@@ -230,7 +232,7 @@ def _describe(classifier: DomainClassifier) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "class": type(classifier).__name__,
         "versions": versions(),
-        "classes": _describe_classes(classifier.classes_),
+        "classes": describe_classes(classifier.classes_),
         "network": describe_network(classifier),
         "preprocessing": describe_preprocessing(classifier),
         "action_units": {
@@ -279,17 +281,6 @@ def _to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")
 
 
-def _describe_classes(classes: NDArray) -> dict[str, Any]:
-    values = classes.tolist()
-    is_text = all(isinstance(value, str) for value in values)
-    if classes.dtype.kind not in "Uiufb" and not (classes.dtype == object and is_text):
-        raise ValueError(
-            f"Classes of dtype {classes.dtype} cannot be saved; expected texts, numbers or "
-            "booleans. Fit with y.astype(str)."
-        )
-    return {"dtype": "object" if classes.dtype == object else classes.dtype.str, "values": values}
-
-
 # --------------------------------------------------------------------- loading
 
 
@@ -321,9 +312,12 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
     ------
     FileNotFoundError
         If there is no such folder.
+    OSError
+        If a file cannot be read.
     ValueError
-        If a file is missing, damaged, of another format version, or if tensors
-        are missing or have other shapes than the network has.
+        If a file is missing, damaged, changed since it was saved, of another format
+        version, or if tensors are missing or have other shapes than the network has.
+        Sizes are judged before memory is taken for them.
 
     Examples
     --------
@@ -334,14 +328,11 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
     FileNotFoundError: There is no model 'no-such-folder': expected a folder that ...
     """
     folder = Path(path)
-    description = read_description(folder)
-    try:
+    description = _read_description(_existing(folder))
+    with _entries_of(folder):
         classifier = _restore(folder / TENSORS, description)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(
-            f"{folder / DESCRIPTION} has a wrong or missing entry "
-            f"({type(error).__name__}: {error}). {AGAIN}"
-        ) from error
+        check_description(description)
+    check_seal(description, folder / DESCRIPTION, AGAIN)
     warn_of_versions(description["versions"], f"The model {str(folder)!r}")
     move_to_this_machine(classifier, f"The model {str(folder)!r}")
     return classifier
@@ -365,10 +356,43 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     FileNotFoundError
         If there is no such folder.
+    OSError
+        If a file cannot be read.
     ValueError
-        If a file is missing, is no JSON, or of another format version.
+        If a file is missing, is no JSON, of another format version, or was changed
+        since it was saved.
     """
     folder = Path(path)
+    description = _read_description(_existing(folder))
+    with _entries_of(folder):
+        check_description(description)
+    check_seal(description, folder / DESCRIPTION, AGAIN)
+    return description
+
+
+@contextlib.contextmanager
+def _entries_of(folder: Path) -> Iterator[None]:
+    """Tell what an entry that nobody expected breaks as what it is."""
+    try:
+        yield
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, ValueError) and any(n in str(error) for n in (DESCRIPTION, TENSORS)):
+            raise
+        raise ValueError(
+            f"{folder / DESCRIPTION} has a wrong or missing entry "
+            f"({type(error).__name__}: {error!s:.300}). {AGAIN}"
+        ) from error
+
+
+def _existing(folder: Path) -> Path:
+    """Find the description of a complete model."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no model {str(folder)!r}: expected a folder that AdaFERClassifier.save or "
@@ -379,34 +403,38 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{str(folder)!r} is no complete model: {' and '.join(missing)} is missing. {AGAIN}"
         )
-    return _read_description(folder / DESCRIPTION)
+    return folder / DESCRIPTION
 
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        found = read_json(path)
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}). {AGAIN}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         got = repr(found.get("format")) if isinstance(found, dict) else type(found).__name__
         raise ValueError(
             f"{path} describes no adafer model: got format {got}, expected {FORMAT!r}."
         )
-    if found.get("format_version") != FORMAT_VERSION:
+    version = found.get("format_version")
+    if version != FORMAT_VERSION or isinstance(version, bool):
+        saved = found.get("versions")
+        by = saved.get("adafer") if isinstance(saved, dict) else None
         raise ValueError(
-            f"{path} has format version {found.get('format_version')!r}; adafer {__version__} "
+            f"{path} has format version {version!r:.40}; adafer {__version__} "
             f"reads version {FORMAT_VERSION}. Use the adafer that saved it "
-            f"({dict(found.get('versions') or {}).get('adafer', 'unknown')}), or a newer one."
+            f"({by or 'unknown'!r:.40}), or a newer one."
         )
-    if found.get("class") not in _CLASSIFIERS:
+    kind = found.get("class")
+    if not isinstance(kind, str) or kind not in _CLASSIFIERS:
         raise ValueError(
-            f"{path} describes a {found.get('class')!r}; expected one of {sorted(_CLASSIFIERS)}."
+            f"{path} describes a {kind!r:.80}; expected one of {sorted(_CLASSIFIERS)}."
         )
     return found
 
 
 def _restore(tensors: Path, description: Mapping[str, Any]) -> DomainClassifier:
-    classes = _restore_classes(description["classes"])
+    classes = restore_classes(description["classes"])
     classifier = _restore_parameters(_class(description["class"]), description["parameters"])
     network, digest = description["network"], description["sha256"]
     if isinstance(classifier, NetworkClassifier):
@@ -432,27 +460,6 @@ def _restore(tensors: Path, description: Mapping[str, Any]) -> DomainClassifier:
     return classifier
 
 
-def _restore_classes(stored: Mapping[str, Any]) -> NDArray:
-    dtype, values = np.dtype(stored["dtype"]), stored["values"]
-    kinds: dict[str, Any] = {"U": str, "O": str, "i": int, "u": int, "b": bool, "f": (int, float)}
-    wanted = kinds.get(dtype.kind)
-    length = dtype.itemsize // 4 if dtype.kind == "U" else 0
-    if (
-        wanted is None
-        or not isinstance(values, list)
-        or not all(isinstance(value, wanted) for value in values)
-        or length > _MAX_NAME_LENGTH
-    ):
-        raise ValueError(f"{DESCRIPTION} has classes of dtype {dtype} that cannot be read. {AGAIN}")
-    classes = np.array(values, dtype=dtype)
-    if len(values) < 2 or classes.tolist() != values or len(np.unique(classes)) != len(values):
-        raise ValueError(
-            f"{DESCRIPTION} has the classes {values}; expected at least 2, all different, that "
-            f"fit into {dtype}. {AGAIN}"
-        )
-    return classes
-
-
 def _restore_parameters(
     kind: type[DomainClassifier], stored: Mapping[str, Any]
 ) -> DomainClassifier:
@@ -464,7 +471,7 @@ def _from_json(value: Any, name: str) -> Any:
     if isinstance(value, list):
         return tuple(_from_json(item, name) for item in value)
     if isinstance(value, dict):
-        if value["class"] not in _PARTS:
+        if not isinstance(value["class"], str) or value["class"] not in _PARTS:
             raise ValueError(
                 f"{DESCRIPTION} has {name}={value['class']!r}; expected one of {sorted(_PARTS)}. "
                 f"{AGAIN}"

@@ -122,6 +122,7 @@ def test_models_of_before_the_cards_are_read_and_told_of(feature_problem, tmp_pa
     path = tmp_path / "model" / "model.json"
     description = json.loads(path.read_text())
     del description["card_sha256"], description["results"]["fit_summary_"]
+    del description["description_sha256"]
     path.write_text(json.dumps(description))
     (tmp_path / "model" / "README.md").unlink()
     load_model(tmp_path / "model")

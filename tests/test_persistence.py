@@ -38,10 +38,12 @@ def saved(feature_problem, tmp_path):
     return tmp_path / "model", classifier.predict_proba(feature_problem["X_tgt"])
 
 
-def edit(folder, change):
+def edit(folder, change, *, sealed=False):
     path = folder / "model.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     change(description)
+    if not sealed:
+        description.pop("description_sha256", None)
     path.write_text(json.dumps(description), encoding="utf-8")
 
 

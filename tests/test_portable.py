@@ -130,6 +130,7 @@ def edit_versions(folder, **versions):
     path = folder / "model.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     description["versions"] |= {name.replace("_", "-"): v for name, v in versions.items()}
+    description.pop("description_sha256", None)  # as a file of another version
     path.write_text(json.dumps(description), encoding="utf-8")
 
 

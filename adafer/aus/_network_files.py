@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__
 from .._files import new_folder, sha256, write_tensors
+from .._json_files import SEAL, check_seal, read_json, seal
 from .._saved_network import (
     AGAIN,
     DESCRIPTION,
@@ -21,12 +22,15 @@ from .._saved_network import (
     check_tensors,
     dtype_name,
     is_channels_last,
+    with_memory,
+    without_memory,
 )
 from .._versions import versions
 from ..persistence import (
     FORMAT,
     FORMAT_VERSION,
     TENSORS,
+    _entries_of,
     _from_json,
     _make,
     _to_json,
@@ -54,6 +58,7 @@ def save_network(network: AUNetwork, path: str | os.PathLike[str]) -> None:
         tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
         write_tensors(tensors, folder / TENSORS, {"format": FORMAT})
         description["sha256"] = sha256(folder / TENSORS)
+        description[SEAL] = seal(description)
         text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
@@ -106,19 +111,16 @@ def load_network(path: str | os.PathLike[str]) -> AUNetwork:
             f"{str(folder)!r} is no complete model: {' and '.join(missing)} is missing. {AGAIN}"
         )
     description = _read_description(folder / DESCRIPTION)
-    try:
-        return _restore(folder / TENSORS, description)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(
-            f"{folder / DESCRIPTION} has a wrong or missing entry "
-            f"({type(error).__name__}: {error}). {AGAIN}"
-        ) from error
+    with _entries_of(folder):
+        network = _restore(folder / TENSORS, description)
+    check_seal(description, folder / DESCRIPTION, AGAIN)
+    return network
 
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        found = read_json(path)
+    except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}). {AGAIN}") from error
     kind = found if isinstance(found, dict) else {}
     if kind.get("format") != FORMAT or kind.get("class") != AUNetwork.__name__:
@@ -183,9 +185,10 @@ def _restore_module(path: Path, stored: Mapping[str, Any], n_aus: int, digest: s
         if name not in found or found[name][0] != shape:
             got = f"shape {found[name][0]}" if name in found else "none"
             raise ValueError(f"{path}: tensor {name!r}: got {got}, expected {shape}. {AGAIN}")
-    module = _build(stored, n_aus)
+    module = without_memory(lambda: _build(stored, n_aus))
     check_tensors(found, module, str(path), AGAIN)
     check_digest(path, digest)
+    module = with_memory(module, lambda: _build(stored, n_aus))
     module.load_state_dict(load_file(path))
     if stored["channels_last"]:
         # another memory layout would sum in another order

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from .._files import new_file
+from .._json_files import parse_json
 from .appearance import N_GRADIENT_FEATURES, gradient_histograms
 from .measurements import (
     MOVEMENTS,
@@ -227,10 +228,13 @@ class TrainedHeads:
     @property
     def identity(self) -> str:
         """Name with a digest of all weights."""
+        return f"trained:{self._digest()[:16]}"
+
+    def _digest(self) -> str:
         digest = hashlib.sha256(",".join(self.au_names).encode())
         for array in self._arrays().values():
             digest.update(np.ascontiguousarray(array).tobytes())
-        return f"trained:{digest.hexdigest()[:16]}"
+        return digest.hexdigest()
 
     def opinions(self, views: Views) -> NDArray[np.float64]:
         """Give the standardised opinion of each view.
@@ -293,7 +297,11 @@ class TrainedHeads:
         """
         from safetensors.numpy import save
 
-        described = {"format": _FORMAT, "au_names": json.dumps(self.au_names)}
+        described = {
+            "format": _FORMAT,
+            "au_names": json.dumps(self.au_names),
+            "sha256": self._digest(),
+        }
         arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays().items()}
         with new_file(path) as temporary:
             temporary.write_bytes(save(arrays, metadata=described))
@@ -315,7 +323,7 @@ class TrainedHeads:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it holds something else.
+            If it holds something else, or was damaged since it was saved.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -331,9 +339,12 @@ class TrainedHeads:
                 arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
             if described.get("format") != _FORMAT:
                 raise ValueError(f"its format is {described.get('format')!r}, not {_FORMAT!r}")
-            heads = cls(au_names=tuple(json.loads(described["au_names"])), **arrays)
+            heads = cls(au_names=_read_names(described["au_names"]), **arrays)
             heads._check_shapes()
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            # files of earlier versions name none
+            if described.get("sha256", heads._digest()) != heads._digest():
+                raise ValueError("its SHA-256 is not the one that it names")
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} holds no AU heads of this version: {error}. Expected a file that "
                 "adafer.aus.training wrote."
@@ -352,12 +363,24 @@ class TrainedHeads:
             "calibration": (2, n),
         }
         for name, array in self._arrays().items():
+            wanted = np.int64 if name == "mirror" else np.float32
+            if array.dtype != wanted:
+                raise ValueError(f"{name} holds {array.dtype}, not {np.dtype(wanted)}")
             if array.shape != expected[name]:
                 raise ValueError(f"{name} has shape {array.shape}, not {expected[name]}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} holds NaN or infinity")
         if sorted(self.mirror.tolist()) != list(range(N_LANDMARKS)):
             raise ValueError("mirror is no permutation of the landmarks")
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    names = parse_json(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"its au_names are {text[:80]}, expected a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError(f"its au_names hold a name twice: {names}")
+    return tuple(names)
 
 
 def load_heads(heads: str | PathLike[str]) -> AUHeads:

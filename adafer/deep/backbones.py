@@ -169,14 +169,21 @@ def build_network(
         if image_size < SMALL_FACE:
             _keep_resolution(body)
         network = AdaFERNetwork(body, n_features, n_classes, mean, std).eval()
-        with torch.no_grad():
-            network(torch.zeros(1, 3, image_size, image_size))
+        _try(network, image_size)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"backbone={backbone!r} cannot take faces of {image_size} x {image_size} pixels "
             f"({error}). Use a larger image_size or another backbone."
         ) from error
     return network.train()
+
+
+def _try(network: AdaFERNetwork, image_size: int) -> None:
+    """Let a picture of this size through, in shapes alone: without its time and memory."""
+    state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+    with torch.no_grad():
+        picture = torch.zeros(1, 3, image_size, image_size, device="meta")
+        torch.func.functional_call(network, state, (picture,))
 
 
 def _torchvision_body(backbone: str, image_size: int) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from torch import Tensor
 from torchvision import models
 
 from .._download import download
+from ._state_files import read_state
 from .backbones import AdaFERNetwork
 
 __all__ = ["LoadReport", "download", "download_imagenet", "imagenet_file", "load_weights"]
-
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,8 @@ def load_weights(network: AdaFERNetwork, weights: str | Path, backbone: str) -> 
     FileNotFoundError
         If there is no such file, or ImageNet weights were not downloaded.
     ValueError
-        If it is no weights file, or one of another network.
+        If it is no weights file, is damaged, unpacks to more than it holds, has
+        other than finite numbers, or is one of another network.
 
     Warns
     -----
@@ -95,7 +94,7 @@ def load_weights(network: AdaFERNetwork, weights: str | Path, backbone: str) -> 
             f"weights={str(weights)!r} is no file. Expected None, 'imagenet' or the path of a "
             "state dict (.pth, .pt or .safetensors)."
         )
-    tensors = _read_state(path)
+    tensors = read_state(path)
     body = network.backbone
     own = body.state_dict()
     chosen: dict[str, Tensor] = {}
@@ -124,35 +123,6 @@ def load_weights(network: AdaFERNetwork, weights: str | Path, backbone: str) -> 
     if report.missing or report.mismatched or report.unexpected:
         warnings.warn(f"Not all of {path.name} was used: {report}.", UserWarning, stacklevel=2)
     return report
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, without its container and prefixes."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: object = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as weights ({type(error).__name__}: {error}). Expected a "
-            "state dict saved by torch.save or safetensors; whole pickled modules are refused."
-        ) from error
-    for container in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(container), Mapping):
-            content = content[container]
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"{path} holds no state dict; got {type(content).__name__}.")
-    state = {
-        str(name).removeprefix("module.").removeprefix("backbone."): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
-    }
-    if not state:
-        raise ValueError(f"{path} holds no tensors.")
-    return state
 
 
 def imagenet_file(backbone: str) -> Path:

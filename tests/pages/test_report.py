@@ -162,7 +162,7 @@ def test_an_older_model_without_counts_is_reported_too(model, tmp_path):
     for path in model.iterdir():
         (old / path.name).write_bytes(path.read_bytes())
     description = json.loads((old / "model.json").read_text(encoding="utf-8"))
-    del description["results"]["fit_summary_"]
+    del description["results"]["fit_summary_"], description["description_sha256"]
     (old / "model.json").write_text(json.dumps(description), encoding="utf-8")
     text = write_report(old, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "kept no counts of its data" in text
