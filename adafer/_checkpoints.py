@@ -83,7 +83,7 @@ class Checkpoints:
     def __init__(self, folder: Path, fit: dict[str, Any], seed: int, resume: str):
         self.folder, self.fit, self.seed = check_output_folder(folder), fit, seed
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        self._lock: int | None = _lock(self.folder)
         try:
             remove_abandoned(self.folder)
             if resume == "never":

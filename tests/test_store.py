@@ -36,8 +36,10 @@ def files(pictures, tmp_path):
 def decoded(monkeypatch):
     """Paths in the order in which they were decoded."""
     seen = []
-    plain = faces._read_picture
-    monkeypatch.setattr(faces, "_read_picture", lambda path: seen.append(path) or plain(path))
+    plain = faces._read_file
+    monkeypatch.setattr(
+        faces, "_read_file", lambda path, limits: seen.append(path) or plain(path, limits)
+    )
     return seen
 
 
@@ -120,18 +122,18 @@ def test_nothing_is_left_of_a_file_when_a_picture_is_broken(files, place):
 
 def test_pictures_of_one_chunk_are_forgotten_before_the_next(files, place, monkeypatch):
     references, most = [], []
-    plain = faces._read_picture
+    plain = faces._read_file
 
     class Pixels(np.ndarray):
         pass
 
-    def watched(path):
-        image = plain(path).view(Pixels)
+    def watched(path, limits):
+        image = plain(path, limits).view(Pixels)
         references.append(weakref.ref(image))
         most.append(sum(reference() is not None for reference in references))
         return image
 
-    monkeypatch.setattr(faces, "_read_picture", watched)
+    monkeypatch.setattr(faces, "_read_file", watched)
     monkeypatch.setattr(faces, "_CHUNK_BYTES", 2 * 40 * 36 * 3)
     assert len(decode_faces(check_faces(files), 24).faces) == len(files)
     assert max(most) <= 4  # a chunk is two; the one before goes when this one is there
@@ -403,9 +405,11 @@ def test_threads_keep_order_errors_and_warnings(files, decoded, monkeypatch):
     files[4].write_bytes(b"broken")
     before = list(warnings.filters)
     names = set()
-    plain = faces._read_picture
+    plain = faces._read_file
     monkeypatch.setattr(
-        faces, "_read_picture", lambda p: names.add(threading.current_thread().name) or plain(p)
+        faces,
+        "_read_file",
+        lambda path, limits: names.add(threading.current_thread().name) or plain(path, limits),
     )
     one, several = (
         [
@@ -427,7 +431,7 @@ def test_too_many_pixels_are_an_error_for_threads_too(files, monkeypatch, n_jobs
     found = check_faces(files)
     assert [len(index) for index, _ in found.chunks(20, "skip", n_jobs)] == [1]
     assert len(found.skipped) == 8
-    assert "exceeds limit" in found.skipped[0].reason
+    assert "more than the 1440 allowed" in found.skipped[0].reason
 
 
 # ------------------------------------------------------------------ what classifiers do
