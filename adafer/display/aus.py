@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from ..aus.facs import fit_thresholds
 from ..aus.scores import align_au_columns, check_au_scores
 from ..aus.statistics import AUFrequencies, au_frequencies, au_similarity
-from ._style import BARS, INK, LINE, QUIET, new_figure
+from ._style import BARS, INK, LINE, QUIET, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -306,6 +306,7 @@ class AUDistributionDisplay:
         ax.legend(
             loc="lower left", bbox_to_anchor=(0, 1.01), ncols=n_bars, frameon=False, fontsize=9
         )
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

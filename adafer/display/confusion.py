@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ._panels import panel_axes, plain_axes
-from ._style import INK, QUIET
+from ._style import INK, QUIET, show_names_as_they_are
 
 if TYPE_CHECKING:
     from ._panels import Panels
@@ -217,6 +217,7 @@ class ConfusionDisplay:
             panel.set_xlabel("predicted", fontsize=9, color=QUIET)
             panel.set_ylabel("true", fontsize=9, color=QUIET)
             self.displays_[name] = shown
+        show_names_as_they_are(*axes)
         self.axes_, self.figure_ = axes, axes[0].figure
         bar = self.figure_.colorbar(shown.im_, ax=list(axes), shrink=0.7, pad=0.02)
         bar.outline.set_visible(False)

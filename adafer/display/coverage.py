@@ -13,7 +13,7 @@ from ..inheritance import TargetAnnotation, match_count_bins
 from ..target import unwrap_target
 from ._panels import panel_axes, plain_axes
 from ._samples import labelled_rows, last_step, take_rows
-from ._style import BARS, INK, LINE, QUIET
+from ._style import BARS, INK, LINE, QUIET, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -213,6 +213,7 @@ class CoverageDisplay:
         axes = panel_axes(ax, 2, width=4.8, height=0.3 * n_rows + 1.3, width_ratios=(1.25, 1))
         self._draw_shares(axes[0])
         self._draw_histogram(axes[1], edges, bins)
+        show_names_as_they_are(*axes)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from ..target import unwrap_target
 from ._panels import distinct_colours, panel_axes
 from ._samples import draw_rows, take_rows
-from ._style import INK, LINE, QUIET
+from ._style import INK, LINE, QUIET, show_names_as_they_are
 
 if TYPE_CHECKING:
     from ._panels import Panels
@@ -262,6 +262,7 @@ class FeaturesDisplay:
             frameon=False,
             fontsize=9,
         )
+        show_names_as_they_are(*axes)
         self.axes_, self.figure_ = axes, axes[0].figure
         return self
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._panels import MARKERS, distinct_colours, plain_axes
 from ._samples import last_step
-from ._style import INK, LINE, QUIET, new_figure
+from ._style import INK, LINE, QUIET, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -182,6 +182,7 @@ class HistoryDisplay:
         ax.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, labelcolor=INK
         )
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ..faces import read_faces
-from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure
+from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,6 +167,7 @@ class PredictionsDisplay:
         ax.set_ylim(n_rows * _CELL_HEIGHT - 0.02, -0.22)
         ax.set_aspect("equal")
         ax.set_axis_off()
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -391,5 +392,6 @@ class RecallDisplay:
         ax.tick_params(length=0, labelsize=9, labelcolor=INK)
         ax.spines[:].set_visible(False)
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=n_bars, frameon=False, fontsize=9)
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from ..faces import Picture, read_faces
 from ..target import unwrap_target
 from ._samples import draw_rows, labelled_rows, last_step, take_rows
-from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure
+from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -234,6 +234,7 @@ class PseudoLabelsDisplay:
         ax.set_ylim(n_rows * cell_height - 0.16, -0.03)
         ax.set_aspect("equal")
         ax.set_axis_off()
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

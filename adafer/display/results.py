@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._intervals import check_scores, mean_interval
 from ._panels import MARKERS, distinct_colours, plain_axes
-from ._style import BARS, INK, QUIET, WRONG, new_figure
+from ._style import BARS, INK, QUIET, WRONG, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,6 +187,7 @@ class AblationDisplay:
         ax.set_xlabel(_axis_name(self.score_name, percent) + f"; {100 * confidence:g} % intervals",
                       color=QUIET, fontsize=9)  # fmt: skip
         plain_axes(ax, grid="x")
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -379,6 +380,7 @@ class ParameterCurveDisplay:
             frameon=False, fontsize=9,
         )  # fmt: skip
         plain_axes(ax, grid="both")
+        show_names_as_they_are(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

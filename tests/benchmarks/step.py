@@ -463,12 +463,12 @@ def jpeg_row(options: argparse.Namespace) -> list[str]:
     for backbone, size, count in (("convnet", 64, 512), ("resnet18", 64, 48)):
         found: dict[str, list[float]] = {key: [] for key in ("decode", "epoch", "first", "later")}
         n_decoded = 0
-        plain = reading._read_picture
+        plain = reading._read_file
 
-        def counted(path: str, plain: Callable = plain) -> Any:
+        def counted(path: str, limits: Any, plain: Callable = plain) -> Any:
             nonlocal n_decoded
             n_decoded += 1
-            return plain(path)
+            return plain(path, limits)
 
         with tempfile.TemporaryDirectory() as folder:
             paths = write_jpegs(Path(folder), count)
@@ -486,11 +486,11 @@ def jpeg_row(options: argparse.Namespace) -> list[str]:
                 epoch = (time.process_time() - started) / 2
                 found["epoch"].append(epoch)
                 limit, store.MEMORY_BYTES = store.MEMORY_BYTES, 0
-                reading._read_picture, n_decoded = counted, 0
+                reading._read_file, n_decoded = counted, 0
                 try:
                     epochs = epochs_of(clf, paths, y)
                 finally:
-                    store.MEMORY_BYTES, reading._read_picture = limit, plain
+                    store.MEMORY_BYTES, reading._read_file = limit, plain
                 found["first"].append(epochs[0])
                 found["later"].append(epochs[1])
         decode, epoch, first, later = (np.array(found[k][1:]) for k in found)

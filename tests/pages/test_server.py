@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import io
 import json
@@ -323,6 +324,49 @@ def test_too_many_connections_are_turned_away(serve):
     while served.server._connections._value < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert served.ask().status == 200
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "])
+def test_requests_that_trickle_in_are_given_up(serve, start):
+    served = serve(limits=Limits(read_seconds=0.4, connections=1))
+    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as stream:
+        stream.sendall(start)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 8:
+                stream.sendall(b"a")
+                stream.settimeout(0.05)
+                with contextlib.suppress(TimeoutError):
+                    if not stream.recv(1000):
+                        break
+        assert time.monotonic() - began < 5
+    deadline = time.monotonic() + 5
+    while served.server._connections._value < 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert served.ask().status == 200
+
+
+def test_hundreds_of_connections_end_no_thread_and_leave_none(serve):
+    served = serve()
+    before = threading.active_count()
+    streams = []
+    for _ in range(300):
+        with contextlib.suppress(OSError):
+            streams.append(socket.create_connection(("127.0.0.1", served.port), timeout=5))
+    assert threading.active_count() <= before + 2 * served.server.limits.connections
+    for stream in streams:
+        stream.close()
+    deadline = time.monotonic() + 10
+    while (
+        served.server._connections._value < served.server.limits.connections
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.01)
+    assert served.ask().status == 200
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_a_bug_is_told_in_the_terminal_and_not_in_the_answer(serve, capfd):

@@ -69,6 +69,26 @@ def test_names_cannot_become_markup(plan_of, write):
         assert re.search(r"(?<!\\)\|bold", line) is None
 
 
+def test_hostile_names_of_classes_are_drawn_and_written_as_text(
+    plan_of, write, lines, feature_problem, tmp_path
+):
+    evil = {"anger": "<b>&|*", "fear": r"$\bad{$", "joy": "a$_$b"}
+    place, units = tmp_path / "evil", ["AU01", "$AU{$", "AU04", "<b>"]
+    place.mkdir()
+    for name, part, au in (("source", "", "au_src"), ("target", "_tgt", "au_tgt")):
+        p = feature_problem
+        labels = [evil[label] for label in p["y" + part]]
+        np.savez(place / f"{name}.npz", X=p["X" + part], labels=labels, au=p[au], au_names=units)
+    kinds = ("confusion", "features", "au_distribution", "coverage")
+    row = {"method": "adafer", "name": r"$\worse{$"}
+    figures = [{"kind": kind} for kind in kinds]
+    _, folder = write(plan_of(folder=place, methods=["source_only", row], seeds=1, figures=figures))
+    assert not [line for line in lines if "drawn" in line], lines
+    page = Page((folder / "study.html").read_text())
+    assert {"script", "b"}.isdisjoint(page.tags)
+    assert len(list(folder.glob("*.png"))) == len(kinds)
+
+
 def test_blocks_are_written_in_both_forms():
     blocks = [
         Heading("A", 1),
