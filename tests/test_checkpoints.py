@@ -444,7 +444,8 @@ def test_where_all_are_damaged_the_fit_starts_anew(interrupted):
 def test_two_checkpoints_of_each_stage_are_kept_and_nothing_else(feature_problem, tmp_path):
     make(AdaFERClassifier, PAPER, tmp_path).fit(**given(feature_problem))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {".lock"} | {f"stage-{s}-epoch-000{e}" for s, e in ((0, 1), (0, 2), (1, 2), (1, 3))}
+    places = ((0, 1), (0, 2), (1, 2), (1, 3))
+    assert names == {".lock"} | {f"stage-{s}-epoch-000{e}" for s, e in places}
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("full")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -9,7 +11,7 @@ from scipy import stats
 __all__ = ["check_scores", "mean_interval"]
 
 
-def check_scores(values: ArrayLike, n_rows: int, *, name: str, percent: bool) -> NDArray:
+def check_scores(values: ArrayLike, n_rows: int, *, name: str, of: str, percent: bool) -> NDArray:
     """Judge results: a row per setting, a column per seed.
 
     Parameters
@@ -17,8 +19,8 @@ def check_scores(values: ArrayLike, n_rows: int, *, name: str, percent: bool) ->
     values : array-like of shape (n_rows, n_seeds)
         NaN where a run is missing.
     n_rows : int
-    name : str
-        How errors call it.
+    name, of : str
+        How errors call them and the settings.
     percent : bool
         Whether they will be shown as percentages, and must be shares.
 
@@ -39,7 +41,8 @@ def check_scores(values: ArrayLike, n_rows: int, *, name: str, percent: bool) ->
         ) from error
     if scores.ndim != 2 or scores.shape[0] != n_rows or scores.shape[1] == 0:
         raise ValueError(
-            f"{name} must have shape ({n_rows}, n_seeds), a row per setting; got {scores.shape}."
+            f"{name} must have shape ({n_rows}, n_seeds), a row per setting in {of}; got "
+            f"{scores.shape}."
         )
     if np.isinf(scores).any():
         raise ValueError(f"{name} holds infinite numbers; put NaN where a run is missing.")
@@ -78,7 +81,7 @@ def mean_interval(scores: NDArray, confidence: float = 0.95) -> tuple[NDArray, N
     ValueError
         If `confidence` does not lie in (0, 1).
     """
-    if not 0 < confidence < 1:
+    if not isinstance(confidence, Real) or not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1); got {confidence!r}.")
     counts = (~np.isnan(scores)).sum(axis=1)
     means = np.nanmean(scores, axis=1)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import naming
+from ._arguments import judge_subsample
+
 __all__ = ["draw_rows", "labelled_rows", "last_step", "one_of_each", "take_rows"]
 
 
@@ -31,10 +34,9 @@ def draw_rows(
     Raises
     ------
     ValueError
-        If `subsample` is not positive.
+        If `subsample` is no positive integer.
     """
-    if subsample is not None and subsample < 1:
-        raise ValueError(f"subsample must be at least 1, or None for all; got {subsample!r}.")
+    judge_subsample(subsample)
     if subsample is None or subsample >= n:
         return np.arange(n)
     return np.sort(check_random_state(random_state).permutation(n)[:subsample])
@@ -106,15 +108,16 @@ def last_step(
     ------
     sklearn.exceptions.NotFittedError
         If it is not fitted.
-    ValueError
-        If it lacks `attribute`.
+    ValueError, TypeError
+        If it is no estimator, or lacks `attribute`.
     """
-    check_is_fitted(estimator)
+    with naming("estimator"):
+        check_is_fitted(estimator)
     estimator = getattr(estimator, "best_estimator_", estimator)
     if hasattr(estimator, "steps"):
         estimator = estimator.steps[-1][1]
     if not hasattr(estimator, attribute):
-        raise ValueError(f"This {type(estimator).__name__} has no {attribute}; {advice}")
+        raise ValueError(f"The estimator {type(estimator).__name__} has no {attribute}; {advice}")
     return estimator
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
+
+from .._sklearn import Interval, judged
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,19 +15,26 @@ if TYPE_CHECKING:
 RIGHT, WRONG = "#0b7a5b", "#c8381b"
 INK, QUIET, LINE = "#1d2430", "#6b7480", "#d9dde3"
 BARS = ("#b4bcc8", "#2f6fb2", "#e0a030", "#7a5ba8", "#5b9a68")
+_INCHES = [Interval(Real, 0, None, closed="neither")]
 
 
+@judged(width=_INCHES, height=_INCHES)
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure that no global state knows of.
 
     Parameters
     ----------
     width, height : float
-        Inches.
+        Inches, more than 0.
 
     Returns
     -------
     figure : matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If `width` or `height` is no finite number above 0.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_labels, check_rows, naming
+from .._sklearn import HasMethods, Interval, judged
 from ..aus.facs import fit_thresholds
 from ..aus.scores import align_au_columns, check_au_scores
 from ..aus.statistics import AUFrequencies, au_frequencies, au_similarity
+from ..faces import check_faces
+from ._arguments import check_classes, judge_ax, judge_classes, judge_names
 from ._style import BARS, INK, LINE, QUIET, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
@@ -22,6 +26,52 @@ __all__ = ["AUDistributionDisplay"]
 
 # of the row of each expression, which is 1 high: the height of a bar of 100 %
 _FULL = 0.8
+
+
+def _judge_threshold(threshold: Any) -> None:
+    if isinstance(threshold, str):
+        wrong = threshold != "quantile"
+    else:
+        numbers = np.asarray(threshold, dtype=np.float64)
+        wrong = numbers.ndim > 1 or not ((numbers >= 0) & (numbers <= 1)).all()
+    if wrong:
+        raise ValueError(
+            f'threshold must be "quantile", a number in [0, 1] or one per AU; got {threshold!r}.'
+        )
+
+
+def _judge_domain_names(names: Any) -> None:
+    two = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == 2
+    if not two or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"domain_names must be two names; got {names!r}.")
+
+
+def _check_both_or_none(**target: Any) -> None:
+    given = [name for name, value in target.items() if value is not None]
+    missing = [name for name, value in target.items() if value is None]
+    if given and missing:
+        raise ValueError(
+            f"{given[0]} is given but {missing[0]} is not; expected both or none. Where the target "
+            "has no labels, pass predictions as y_tgt."
+        )
+
+
+_COUNTING: dict[str, Any] = {
+    "au_names": judge_names("au_names"),
+    "threshold": _judge_threshold,
+    "quantile": [Interval(Real, 0, 1, closed="neither")],
+    "labels": judge_classes,
+    "ax": judge_ax,
+}
+
+
+class _Domain(NamedTuple):
+    """AU scores and labels as they were given, and how errors call them."""
+
+    aus: Any
+    y: Any
+    aus_name: str
+    y_name: str
 
 
 class AUDistributionDisplay:
@@ -82,6 +132,7 @@ class AUDistributionDisplay:
         }
 
     @classmethod
+    @judged(**_COUNTING)
     def from_domains(
         cls,
         domains: Mapping[str, tuple[ArrayLike, ArrayLike]],
@@ -119,13 +170,35 @@ class AUDistributionDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no domain, no names of AUs, shapes do not fit, or no face
-            was found in one of the domains.
+        ValueError, TypeError
+            If there is no domain, no names of AUs, shapes do not fit, no face was
+            found in one of the domains, or `threshold`, `quantile`, `labels` or `ax`
+            are none.
         """
+        wanted = "expected {'name': (AU scores, labels), ...}."
+        if not isinstance(domains, Mapping):
+            raise TypeError(f"domains is {type(domains).__name__}; {wanted}")
         if not domains:
-            raise ValueError("domains is empty; expected {'name': (AU scores, labels), ...}.")
-        (first, (aus, _)), *_ = domains.items()
+            raise ValueError(f"domains is empty; {wanted}")
+        given = {}
+        for name, pair in domains.items():
+            if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                raise ValueError(f"domains has {type(pair).__name__} for {name!r}; {wanted}")
+            called = f"domains: AUs of {name!r}", f"domains: labels of {name!r}"
+            given[name] = _Domain(*pair, *called)
+        return cls._count(given, au_names, threshold, quantile, labels).plot(ax=ax)
+
+    @classmethod
+    def _count(
+        cls,
+        domains: Mapping[str, _Domain],
+        au_names: Sequence[str] | None,
+        threshold: Literal["quantile"] | float | ArrayLike,
+        quantile: float,
+        labels: ArrayLike | None,
+    ) -> AUDistributionDisplay:
+        first, *_ = domains
+        aus = domains[first].aus
         names = getattr(aus, "columns", None) if au_names is None else au_names
         if names is None:
             raise ValueError(
@@ -134,18 +207,22 @@ class AUDistributionDisplay:
             )
         expected = [str(name) for name in names]
         tables, expressions = {}, {}
-        for name, (aus, y) in domains.items():
-            expressions[name] = column_or_1d(y)
-            scores, columns = check_au_scores(
-                aus, name=f"AUs of {name!r}", n_samples=len(expressions[name])
-            )
+        for name, domain in domains.items():
+            scores, columns = check_au_scores(domain.aus, name=domain.aus_name)
+            expressions[name] = check_labels(domain.y, name=domain.y_name)
+            check_rows(expressions[name], len(scores), name=domain.y_name, of=domain.aus_name)
             tables[name] = align_au_columns(
                 scores,
                 columns,
                 expected,
                 len(expected),
-                name=f"AUs of {name!r}",
+                name=domain.aus_name,
                 reference="au_names",
+            )
+        if np.ndim(threshold) == 1 and np.shape(threshold) != (len(expected),):
+            raise ValueError(
+                f"threshold has shape {np.shape(threshold)}; expected one number per AU, of which "
+                f"there are {len(expected)}, or a single number."
             )
         if np.ndim(threshold) == 0:
             threshold = fit_thresholds(
@@ -154,14 +231,16 @@ class AUDistributionDisplay:
                 quantile=quantile,
                 au_names=expected,
             )
-        classes = unique_labels(*expressions.values()) if labels is None else column_or_1d(labels)
+        with naming(" and ".join(domain.y_name for domain in domains.values())):
+            classes = check_classes(labels, found=list(expressions.values()))
         counted = {
             name: au_frequencies(tables[name], y, threshold=threshold, labels=classes)
             for name, y in expressions.items()
         }
-        return cls(counted, expected).plot(ax=ax)
+        return cls(counted, expected)
 
     @classmethod
+    @judged(domain_names=_judge_domain_names, **_COUNTING)
     def from_predictions(
         cls,
         au_src: ArrayLike,
@@ -195,31 +274,21 @@ class AUDistributionDisplay:
 
         Raises
         ------
-        ValueError
-            As `from_domains`, or if only one of `au_tgt` and `y_tgt` is given.
+        ValueError, TypeError
+            As `from_domains`, or if only one of `au_tgt` and `y_tgt` is given, or
+            `domain_names` are no two names.
         """
-        if (au_tgt is None) != (y_tgt is None):
-            given, missing = ("y_tgt", "au_tgt") if au_tgt is None else ("au_tgt", "y_tgt")
-            raise ValueError(
-                f"{given} is given but {missing} is not; expected both or none. Where the target "
-                "has no labels, pass predictions as y_tgt."
-            )
+        _check_both_or_none(au_tgt=au_tgt, y_tgt=y_tgt)
         source, target = domain_names
-        domains = {source: (au_src, y_src)}
+        domains = {source: _Domain(au_src, y_src, "au_src", "y_src")}
         if au_tgt is not None and y_tgt is not None:
             if source == target:
                 raise ValueError(f"domain_names must be two names; got {source!r} twice.")
-            domains[target] = (au_tgt, y_tgt)
-        return cls.from_domains(
-            domains,
-            au_names=au_names,
-            threshold=threshold,
-            quantile=quantile,
-            labels=labels,
-            ax=ax,
-        )
+            domains[target] = _Domain(au_tgt, y_tgt, "au_tgt", "y_tgt")
+        return cls._count(domains, au_names, threshold, quantile, labels).plot(ax=ax)
 
     @classmethod
+    @judged(extractor=[HasMethods(["score_faces", "transform"])])
     def from_estimator(
         cls,
         extractor: Any,
@@ -245,18 +314,40 @@ class AUDistributionDisplay:
         Returns
         -------
         display : AUDistributionDisplay
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the extractor is not fitted.
+        ValueError, TypeError
+            If `extractor` cannot score pictures, `X_src` or `X_tgt` hold none, or as
+            `from_predictions`.
         """
+        with naming("extractor"):
+            check_is_fitted(extractor)
+        _check_both_or_none(X_tgt=X_tgt, y_tgt=y_tgt)
+        # judged before anything is scored, by the names that the user knows
+        given = {"src": (X_src, y_src)}
+        if X_tgt is not None and y_tgt is not None:
+            given["tgt"] = (X_tgt, y_tgt)
+        labels = {}
+        for domain, (X, y) in given.items():
+            n_faces = len(check_faces(X, name=f"X_{domain}"))
+            labels[domain] = check_labels(y, name=f"y_{domain}")
+            check_rows(labels[domain], n_faces, name=f"y_{domain}", of=f"X_{domain}")
+        scores = {domain: np.asarray(extractor.transform(X)) for domain, (X, _) in given.items()}
         as_codes = extractor.output == "codes"
         return cls.from_predictions(
-            np.asarray(extractor.transform(X_src)),
-            y_src,
-            None if X_tgt is None else np.asarray(extractor.transform(X_tgt)),
-            y_tgt,
+            scores["src"],
+            labels["src"],
+            scores.get("tgt"),
+            labels.get("tgt"),
             au_names=extractor.au_names_,
             threshold=0.5 if as_codes else extractor.thresholds_,
             **options,
         )
 
+    @judged(ax=judge_ax)
     def plot(self, *, ax: Axes | None = None) -> AUDistributionDisplay:
         """Draw the bars: a row per expression.
 
@@ -268,6 +359,11 @@ class AUDistributionDisplay:
         -------
         display : AUDistributionDisplay
             Itself.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is none.
         """
         labels = next(iter(self.frequencies.values())).labels
         n_rows, n_aus, n_bars = len(labels), len(self.au_names), len(self.frequencies)

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
-from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._checks import check_labels, naming
+from .._sklearn import StrOptions, judged
+from ._arguments import (
+    PREDICTOR,
+    ask,
+    check_as_many,
+    check_classes,
+    check_predictions,
+    judge_classes,
+    judge_estimators,
+    judge_panels,
+)
 from ._panels import panel_axes, plain_axes
 from ._style import INK, QUIET, show_names_as_they_are
 
@@ -21,6 +31,13 @@ __all__ = ["ConfusionDisplay"]
 
 # luminance of the cells on which white and dark text contrast equally, by WCAG 2
 _MIDDLE = 0.216
+_NORMALIZE = [None, StrOptions({"true", "pred", "all"})]
+
+
+def _judge_cmap(cmap: Any) -> None:
+    from matplotlib import colormaps
+
+    colormaps.get_cmap(cmap)
 
 
 class ConfusionDisplay:
@@ -58,6 +75,7 @@ class ConfusionDisplay:
         self.labels = labels
 
     @classmethod
+    @judged(estimator=PREDICTOR, labels=judge_classes, normalize=_NORMALIZE, ax=judge_panels)
     def from_estimator(
         cls,
         estimator: Any,
@@ -80,11 +98,22 @@ class ConfusionDisplay:
         Returns
         -------
         display : ConfusionDisplay
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `from_estimators`.
         """
         named = {type(estimator).__name__: estimator}
         return cls.from_estimators(named, X, y, labels=labels, normalize=normalize, ax=ax)
 
     @classmethod
+    @judged(
+        estimators=judge_estimators("predict"),
+        labels=judge_classes,
+        normalize=_NORMALIZE,
+        ax=judge_panels,
+    )
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],
@@ -114,16 +143,17 @@ class ConfusionDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no estimator or lengths differ.
+        ValueError, TypeError
+            If there is no estimator, one cannot predict, lengths differ, or `labels`,
+            `normalize` or `ax` are none.
         """
-        if not estimators:
-            raise ValueError("estimators is empty; expected {'name': fitted estimator, ...}.")
-        check_consistent_length(X, y)
-        predictions = {name: estimator.predict(X) for name, estimator in estimators.items()}
-        return cls.from_predictions(y, predictions, labels=labels, normalize=normalize, ax=ax)
+        truth = check_labels(y)
+        check_as_many(truth, X, name="y", of="X")
+        predictions = ask(estimators, "predict", X)
+        return cls.from_predictions(truth, predictions, labels=labels, normalize=normalize, ax=ax)
 
     @classmethod
+    @judged(labels=judge_classes, normalize=_NORMALIZE, ax=judge_panels)
     def from_predictions(
         cls,
         y_true: ArrayLike,
@@ -156,21 +186,21 @@ class ConfusionDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no prediction, or lengths differ.
+        ValueError, TypeError
+            If there is no prediction, lengths differ, labels are none or of another
+            kind, or `normalize` or `ax` are none.
         """
-        if not predictions:
-            raise ValueError("predictions is empty; expected {'name': predicted labels, ...}.")
-        truth = column_or_1d(y_true)
-        columns = {name: column_or_1d(predicted) for name, predicted in predictions.items()}
-        check_consistent_length(truth, *columns.values())
-        names = unique_labels(truth, *columns.values()) if labels is None else column_or_1d(labels)
-        matrices = {
-            name: confusion_matrix(truth, predicted, labels=names, normalize=normalize)
-            for name, predicted in columns.items()
-        }
+        truth = check_labels(y_true, name="y_true")
+        columns = check_predictions(predictions, truth)
+        names = check_classes(labels, found=[truth, *columns.values()])
+        with naming("labels"):
+            matrices = {
+                name: confusion_matrix(truth, predicted, labels=names, normalize=normalize)
+                for name, predicted in columns.items()
+            }
         return cls(matrices, names).plot(ax=ax)
 
+    @judged(cmap=_judge_cmap, ax=judge_panels)
     def plot(self, *, cmap: str = "Blues", ax: Panels | None = None) -> ConfusionDisplay:
         """Draw the matrices, a panel per method.
 
@@ -186,6 +216,11 @@ class ConfusionDisplay:
         -------
         display : ConfusionDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no such colour map, or `ax` is none or does not fit.
         """
         n_classes = len(self.labels)
         are_shares = all(matrix.dtype.kind == "f" for matrix in self.matrices.values())

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._checks import check_labels
+from .._sklearn import judged
 from ..inheritance import TargetAnnotation, match_count_bins
 from ..target import unwrap_target
+from ._arguments import (
+    ask,
+    check_as_many,
+    check_classes,
+    check_samples,
+    judge_classes,
+    judge_panels,
+)
 from ._panels import panel_axes, plain_axes
 from ._samples import labelled_rows, last_step, take_rows
 from ._style import BARS, INK, LINE, QUIET, show_names_as_they_are
@@ -102,6 +111,7 @@ class CoverageDisplay:
         )
 
     @classmethod
+    @judged(labels=judge_classes, ax=judge_panels)
     def from_estimator(
         cls,
         estimator: Any,
@@ -135,23 +145,28 @@ class CoverageDisplay:
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
-        ValueError
-            If it was fitted without target, or `X_tgt` is another target.
+        ValueError, TypeError
+            If it was fitted without target, `X_tgt` or `y_tgt` are of another target,
+            or `labels` or `ax` are none.
         """
         classifier = last_step(estimator, "annotation_")
         annotation = classifier.annotation_
         X_tgt = unwrap_target(X_tgt)
         y, kind = None, "true"
         if X_tgt is not None:
+            check_samples(X_tgt, name="X_tgt")
             rows = labelled_rows(classifier, len(annotation), len(X_tgt), "X_tgt")
             if y_tgt is None:
-                y, kind = estimator.predict(take_rows(X_tgt, rows)), "predicted"
+                shown = take_rows(X_tgt, rows)
+                answers = ask({"": estimator}, "predict", shown, name="X_tgt")
+                y, kind = answers[""], "predicted"
         if y_tgt is not None:
-            truth = column_or_1d(y_tgt)
+            truth = check_labels(y_tgt, name="y_tgt")
             y = truth[labelled_rows(classifier, len(annotation), len(truth), "y_tgt")]
         return cls.from_annotation(annotation, y, kind=kind, labels=labels, ax=ax)  # type: ignore[arg-type]
 
     @classmethod
+    @judged(annotation=[TargetAnnotation], labels=judge_classes, ax=judge_panels)
     def from_annotation(
         cls,
         annotation: TargetAnnotation,
@@ -183,18 +198,22 @@ class CoverageDisplay:
 
         Raises
         ------
-        ValueError
-            If lengths differ, `kind` is another word, or `labels` come without `y`.
+        ValueError, TypeError
+            If `annotation` is none, lengths differ, `kind` is another word, `labels`
+            come without `y`, or `ax` is none.
         """
-        if kind not in ("true", "predicted"):
+        if not isinstance(kind, str) or kind not in ("true", "predicted"):
             raise ValueError(f"kind must be 'true' or 'predicted'; got {kind!r}.")
         if y is None and labels is not None:
             raise ValueError("labels is given but y is not. Give the classes of the faces as y.")
-        classes = None if y is None else column_or_1d(y)
-        check_consistent_length(annotation.match_counts, classes)
-        order = None if labels is None else column_or_1d(labels)
+        classes = None
+        if y is not None:
+            classes = check_labels(y)
+            check_as_many(classes, annotation.match_counts, name="y", of="annotation")
+        order = None if labels is None else check_classes(labels)
         return cls(annotation, classes, labels=order, kind=kind).plot(ax=ax)
 
+    @judged(ax=judge_panels)
     def plot(self, *, ax: Panels | None = None) -> CoverageDisplay:
         """Draw shares at the left and the histogram at the right.
 
@@ -207,6 +226,11 @@ class CoverageDisplay:
         -------
         display : CoverageDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `ax` is none or does not fit.
         """
         edges, bins = match_count_bins(self.annotation.match_counts)
         n_rows = max(len(self.labels) + 1, len(bins))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.manifold import TSNE
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_array
 
+from .._checks import check_labels, naming
+from .._sklearn import Interval, judged
 from ..target import unwrap_target
+from ._arguments import (
+    ask,
+    check_as_many,
+    check_samples,
+    judge_estimators,
+    judge_panels,
+    judge_subsample,
+)
 from ._panels import distinct_colours, panel_axes
 from ._samples import draw_rows, take_rows
 from ._style import INK, LINE, QUIET, show_names_as_they_are
@@ -20,6 +31,14 @@ if TYPE_CHECKING:
     from ._panels import Panels
 
 __all__ = ["FeaturesDisplay", "embed"]
+
+_ADVICE = ", which gives features. Compute features yourself and use from_features."
+_COMMON: dict[str, Any] = {
+    "subsample": judge_subsample,
+    "perplexity": [Interval(Real, 0, None, closed="neither")],
+    "random_state": ["random_state"],
+    "ax": judge_panels,
+}
 
 
 class FeaturesDisplay:
@@ -101,11 +120,17 @@ class FeaturesDisplay:
         Returns
         -------
         display : FeaturesDisplay
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `from_estimators`.
         """
         named = {type(estimator).__name__: estimator}
         return cls.from_estimators(named, X_src, y_src, X_tgt, y_tgt, **options)
 
     @classmethod
+    @judged(estimators=judge_estimators("transform", _ADVICE), **_COMMON)
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],
@@ -146,29 +171,24 @@ class FeaturesDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no estimator, one has no `transform`, or lengths differ.
+        ValueError, TypeError
+            If there is no estimator, one has no `transform`, lengths differ, or
+            `subsample`, `perplexity`, `random_state` or `ax` are none.
         """
-        if not estimators:
-            raise ValueError("estimators is empty; expected {'name': fitted estimator, ...}.")
-        for name, estimator in estimators.items():
-            if not hasattr(estimator, "transform"):
-                raise ValueError(
-                    f"The estimator {name!r}, a {type(estimator).__name__}, has no transform, "
-                    "which gives features. Compute features yourself and use from_features."
-                )
         X_tgt = unwrap_target(X_tgt)
+        for name, data in (("X_src", X_src), ("X_tgt", X_tgt)):
+            check_samples(data, name=name)
         drawn = _Drawn(X_src, y_src, X_tgt, y_tgt, subsample, random_state)
         source, target = take_rows(X_src, drawn.rows_src), take_rows(X_tgt, drawn.rows_tgt)
-        features = {
-            name: (estimator.transform(source), estimator.transform(target))
-            for name, estimator in estimators.items()
-        }
-        return cls(
-            _embed_all(features, perplexity, random_state), drawn.y_src, drawn.y_tgt
-        ).plot(ax=ax)  # fmt: skip
+        of_source = ask(estimators, "transform", source, name="X_src")
+        of_target = ask(estimators, "transform", target, name="X_tgt")
+        features = {name: (of_source[name], of_target[name]) for name in estimators}
+        with naming("estimators"):
+            embeddings = _embed_all(features, perplexity, random_state)
+        return cls(embeddings, drawn.y_src, drawn.y_tgt).plot(ax=ax)
 
     @classmethod
+    @judged(**_COMMON)
     def from_features(
         cls,
         features: Mapping[str, tuple[ArrayLike, ArrayLike]],
@@ -196,33 +216,21 @@ class FeaturesDisplay:
 
         Raises
         ------
-        ValueError
-            If there are no features, lengths differ, or features are of fewer
-            than two columns or all equal.
+        ValueError, TypeError
+            If there are no features, lengths differ, features are of fewer than two
+            columns or all equal, or `subsample`, `perplexity`, `random_state` or `ax`
+            are none.
         """
-        if not features:
-            raise ValueError("features is empty; expected {'name': (source, target), ...}.")
-        checked = {
-            name: tuple(
-                check_array(values, input_name=f"{domain} of {name!r}")
-                for domain, values in zip(("source", "target"), pair, strict=True)
-            )
-            for name, pair in features.items()
-        }
+        checked = _check_features(features)
         source, target = next(iter(checked.values()))
-        for name, pair in checked.items():
-            if [len(part) for part in pair] != [len(source), len(target)]:
-                raise ValueError(
-                    f"{name!r} has {len(pair[0])} source and {len(pair[1])} target samples, "
-                    f"but {next(iter(checked))!r} has {len(source)} and {len(target)}. Give the "
-                    "same samples in each panel."
-                )
-        drawn = _Drawn(source, y_src, target, y_tgt, subsample, random_state)
+        names = ("features", "features")
+        drawn = _Drawn(source, y_src, target, y_tgt, subsample, random_state, names)
         shown = {name: (a[drawn.rows_src], b[drawn.rows_tgt]) for name, (a, b) in checked.items()}
-        return cls(_embed_all(shown, perplexity, random_state), drawn.y_src, drawn.y_tgt).plot(
-            ax=ax
-        )
+        with naming("features"):
+            embeddings = _embed_all(shown, perplexity, random_state)
+        return cls(embeddings, drawn.y_src, drawn.y_tgt).plot(ax=ax)
 
+    @judged(ax=judge_panels)
     def plot(self, *, ax: Panels | None = None) -> FeaturesDisplay:
         """Draw the maps, a panel per method.
 
@@ -235,6 +243,11 @@ class FeaturesDisplay:
         -------
         display : FeaturesDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `ax` is none or does not fit.
         """
         known = [self.y_src] if self.y_tgt is None else [self.y_src, self.y_tgt]
         labels = unique_labels(*known)
@@ -286,6 +299,32 @@ class FeaturesDisplay:
         ]  # fmt: skip
 
 
+def _check_features(features: Any) -> dict[str, tuple[NDArray, NDArray]]:
+    """Judge features that the user computed: those of all panels are of the same samples."""
+    wanted = "expected {'name': (source, target), ...}."
+    if not isinstance(features, Mapping):
+        raise TypeError(f"features is {type(features).__name__}; {wanted}")
+    if not features:
+        raise ValueError(f"features is empty; {wanted}")
+    with naming("features"):
+        checked = {}
+        for name, pair in features.items():
+            source, target = pair
+            checked[name] = (
+                check_array(source, input_name=f"source of {name!r}"),
+                check_array(target, input_name=f"target of {name!r}"),
+            )
+        source, target = next(iter(checked.values()))
+        for name, pair in checked.items():
+            if [len(part) for part in pair] != [len(source), len(target)]:
+                raise ValueError(
+                    f"{name!r} has {len(pair[0])} source and {len(pair[1])} target samples, "
+                    f"but {next(iter(checked))!r} has {len(source)} and {len(target)}. Give the "
+                    "same samples in each panel."
+                )
+    return checked
+
+
 class _Drawn:
     """Rows of both domains and their labels, with lengths judged first."""
 
@@ -297,16 +336,19 @@ class _Drawn:
         y_tgt: ArrayLike | None,
         subsample: int | None,
         random_state: int | np.random.RandomState | None,
+        names: tuple[str, str] = ("X_src", "X_tgt"),
     ):
-        truth = column_or_1d(y_src)
-        check_consistent_length(X_src, truth)
+        truth = check_labels(y_src, name="y_src")
+        check_as_many(truth, X_src, name="y_src", of=names[0])
         self.rows_src = draw_rows(len(X_src), subsample, random_state)
         self.rows_tgt = draw_rows(len(X_tgt), subsample, random_state)
         self.y_src = truth[self.rows_src]
         self.y_tgt = None
         if y_tgt is not None:
-            of_target = column_or_1d(y_tgt)
-            check_consistent_length(X_tgt, of_target)
+            of_target = check_labels(y_tgt, name="y_tgt")
+            check_as_many(of_target, X_tgt, name="y_tgt", of=names[1])
+            with naming("y_tgt"):
+                unique_labels(truth, of_target)
             self.y_tgt = of_target[self.rows_tgt]
 
 

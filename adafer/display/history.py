@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import naming
+from .._sklearn import judged
+from ._arguments import FLAG, judge_ax, judge_names
 from ._panels import MARKERS, distinct_colours, plain_axes
 from ._samples import last_step
 from ._style import INK, LINE, QUIET, new_figure, show_names_as_they_are
@@ -59,6 +62,7 @@ class HistoryDisplay:
         self.stages = stages
 
     @classmethod
+    @judged(entries=judge_names("entries"), log_scale=FLAG, ax=judge_ax)
     def from_estimator(
         cls,
         estimator: Any,
@@ -82,14 +86,15 @@ class HistoryDisplay:
 
         Raises
         ------
-        ValueError
-            If it has no history, or `entries` are not in it.
+        ValueError, TypeError
+            If it has no history, `entries` are not in it, or `ax` is none.
         """
         advice = "expected a classifier that trains a network, such as AdaFERClassifier."
         classifier = last_step(estimator, "history_", advice)
         return cls.from_history(classifier.history_, entries=entries, log_scale=log_scale, ax=ax)
 
     @classmethod
+    @judged(entries=judge_names("entries"), log_scale=FLAG, ax=judge_ax)
     def from_history(
         cls,
         history: Sequence[Mapping[str, Any]],
@@ -117,14 +122,26 @@ class HistoryDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no epoch, or `entries` are not in any.
+        ValueError, TypeError
+            If there is no epoch, `entries` are not in any, or `ax` is none.
         """
+        if not isinstance(history, Sequence) or not all(
+            isinstance(row, Mapping) for row in history
+        ):
+            raise TypeError(
+                "history must be a list of dicts, one per epoch, as history_ of a classifier; got "
+                f"{type(history).__name__} {str(history)[:60]}."
+            )
         if not len(history):
             raise ValueError("The history is empty: no epoch was run. Fit with epochs > 0.")
         known = list(
             dict.fromkeys(name for row in history for name in row if _is_number(row, name))
         )
+        if not known:
+            raise ValueError(
+                f"history has no numbers in any of its {len(history)} epochs; expected losses, as "
+                "in history_ of a classifier."
+            )
         if entries is None:
             entries = [name for name in known if name.startswith("loss")]
         unknown = [name for name in entries if name not in known]
@@ -132,13 +149,15 @@ class HistoryDisplay:
             raise ValueError(
                 f"entries has {unknown}, which no epoch noted; expected some of {known}."
             )
-        values = {
-            name: np.array([row.get(name, np.nan) for row in history], dtype=np.float64)
-            for name in entries
-        }
+        with naming("history"):
+            values = {
+                name: np.array([row.get(name, np.nan) for row in history], dtype=np.float64)
+                for name in entries
+            }
         stages = [str(row.get("stage", "")) for row in history]
         return cls(values, stages).plot(log_scale=log_scale, ax=ax)
 
+    @judged(log_scale=FLAG, ax=judge_ax)
     def plot(self, *, log_scale: bool = False, ax: Axes | None = None) -> HistoryDisplay:
         """Draw the lines.
 
@@ -151,6 +170,11 @@ class HistoryDisplay:
         -------
         display : HistoryDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `log_scale` is no bool or `ax` is none.
         """
         from matplotlib.ticker import MaxNLocator
 

@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, recall_score
-from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_consistent_length, column_or_1d
 
+from .._checks import check_labels, naming
+from .._sklearn import judged
 from ..faces import read_faces
+from ._arguments import (
+    N_COLUMNS,
+    PREDICTOR,
+    ask,
+    check_as_many,
+    check_classes,
+    check_predictions,
+    judge_ax,
+    judge_classes,
+    judge_estimators,
+)
 from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
@@ -60,6 +71,7 @@ class PredictionsDisplay:
         self.after = after
 
     @classmethod
+    @judged(before=PREDICTOR, after=PREDICTOR, n_columns=N_COLUMNS, ax=judge_ax)
     def from_estimators(
         cls,
         before: Any,
@@ -89,14 +101,17 @@ class PredictionsDisplay:
 
         Raises
         ------
-        ValueError
-            If lengths differ or `X` holds no faces.
+        ValueError, TypeError
+            If `before` or `after` cannot predict, lengths differ, `X` holds no faces,
+            or `y_true`, `n_columns` or `ax` are none.
         """
-        check_consistent_length(X, y_true)
-        predictions = before.predict(X), after.predict(X)
-        return cls.from_predictions(read_faces(X), y_true, *predictions, n_columns=n_columns, ax=ax)
+        truth = check_labels(y_true, name="y_true")
+        check_as_many(truth, X, name="y_true", of="X")
+        predictions = ask({"before": before, "after": after}, "predict", X)
+        return cls.from_predictions(read_faces(X), truth, **predictions, n_columns=n_columns, ax=ax)
 
     @classmethod
+    @judged(n_columns=N_COLUMNS, ax=judge_ax)
     def from_predictions(
         cls,
         images: ArrayLike | Sequence[NDArray],
@@ -126,22 +141,32 @@ class PredictionsDisplay:
 
         Raises
         ------
-        ValueError
-            If lengths differ, there is no picture, or one has another shape.
+        ValueError, TypeError
+            If lengths differ, there is no picture, one has another shape or no
+            numbers, or labels, `n_columns` or `ax` are none.
         """
-        pictures = [np.asarray(image) for image in images]  # type: ignore[union-attr]
-        columns = [column_or_1d(labels) for labels in (y_true, before, after)]
-        check_consistent_length(pictures, *columns)
+        with naming("images"):
+            pictures = [np.asarray(image) for image in images]  # type: ignore[union-attr]
         if not pictures:
             raise ValueError("images is empty: got 0 pictures, expected at least 1.")
+        given = {"y_true": y_true, "before": before, "after": after}
+        columns = {name: check_labels(labels, name=name) for name, labels in given.items()}
+        for name, labels in columns.items():
+            check_as_many(labels, pictures, name=name, of="images")
         for picture in pictures:
             if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
                 raise ValueError(
                     f"images must have shape (n, H, W) or (n, H, W, 3); got a picture of shape "
                     f"{picture.shape}. Use adafer.faces.read_faces, which converts other forms."
                 )
-        return cls(pictures, *columns).plot(n_columns=n_columns, ax=ax)
+            if picture.dtype.kind not in "buif" or not np.isfinite(picture).all():
+                raise ValueError(
+                    f"images must be uint8, or floats in [0, 1]; got {picture.dtype}, or numbers "
+                    "that are not finite. Leave out the broken pictures."
+                )
+        return cls(pictures, **columns).plot(n_columns=n_columns, ax=ax)
 
+    @judged(n_columns=N_COLUMNS, ax=judge_ax)
     def plot(self, *, n_columns: int | None = None, ax: Axes | None = None) -> PredictionsDisplay:
         """Draw the grid of faces.
 
@@ -154,6 +179,11 @@ class PredictionsDisplay:
         -------
         display : PredictionsDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `n_columns` or `ax` are none.
         """
         n_columns = n_columns or math.ceil(math.sqrt(1.9 * len(self.images)))
         n_columns = min(n_columns, len(self.images))
@@ -244,6 +274,7 @@ class RecallDisplay:
         self.accuracies = accuracies
 
     @classmethod
+    @judged(estimator=PREDICTOR, labels=judge_classes, ax=judge_ax)
     def from_estimator(
         cls,
         estimator: Any,
@@ -265,11 +296,17 @@ class RecallDisplay:
         Returns
         -------
         display : RecallDisplay
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `from_estimators`.
         """
         named = {type(estimator).__name__: estimator}
         return cls.from_estimators(named, X, y_true, labels=labels, ax=ax)
 
     @classmethod
+    @judged(estimators=judge_estimators("predict"), labels=judge_classes, ax=judge_ax)
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],
@@ -297,16 +334,17 @@ class RecallDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no estimator or lengths differ.
+        ValueError, TypeError
+            If there is no estimator, one cannot predict, lengths differ, or `labels`
+            or `ax` are none.
         """
-        if not estimators:
-            raise ValueError("estimators is empty; expected {'name': fitted estimator, ...}.")
-        check_consistent_length(X, y_true)
-        predictions = {name: estimator.predict(X) for name, estimator in estimators.items()}
-        return cls.from_predictions(y_true, predictions, labels=labels, ax=ax)
+        truth = check_labels(y_true, name="y_true")
+        check_as_many(truth, X, name="y_true", of="X")
+        predictions = ask(estimators, "predict", X)
+        return cls.from_predictions(truth, predictions, labels=labels, ax=ax)
 
     @classmethod
+    @judged(labels=judge_classes, ax=judge_ax)
     def from_predictions(
         cls,
         y_true: ArrayLike,
@@ -333,24 +371,24 @@ class RecallDisplay:
 
         Raises
         ------
-        ValueError
-            If lengths differ or there is no prediction.
+        ValueError, TypeError
+            If lengths differ, there is no prediction, labels are none or of another
+            kind, or `ax` is none.
         """
-        if not predictions:
-            raise ValueError("predictions is empty; expected {'name': predicted labels, ...}.")
-        y_true = column_or_1d(y_true)
-        check_consistent_length(y_true, *predictions.values())
-        names = unique_labels(y_true) if labels is None else column_or_1d(labels)
-        recalls = {
-            name: recall_score(y_true, predicted, labels=names, average=None, zero_division=0)
-            for name, predicted in predictions.items()
-        }
+        truth = check_labels(y_true, name="y_true")
+        columns = check_predictions(predictions, truth)
+        names = check_classes(labels, found=[truth])
+        with naming("labels"):
+            recalls = {
+                name: recall_score(truth, predicted, labels=names, average=None, zero_division=0)
+                for name, predicted in columns.items()
+            }
         accuracies = {
-            name: float(accuracy_score(y_true, predicted))
-            for name, predicted in predictions.items()
+            name: float(accuracy_score(truth, predicted)) for name, predicted in columns.items()
         }
         return cls(names, recalls, accuracies).plot(ax=ax)
 
+    @judged(ax=judge_ax)
     def plot(self, *, ax: Axes | None = None) -> RecallDisplay:
         """Draw the bars.
 
@@ -362,6 +400,11 @@ class RecallDisplay:
         -------
         display : RecallDisplay
             Itself.
+
+        Raises
+        ------
+        TypeError
+            If `ax` is none.
         """
         n_groups, n_bars = len(self.labels) + 1, len(self.recalls)
         if ax is None:

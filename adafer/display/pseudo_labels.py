@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
+from .._checks import check_labels, check_matrix
+from .._sklearn import judged
 from ..faces import Picture, read_faces
 from ..target import unwrap_target
+from ._arguments import N_COLUMNS, check_as_many, check_samples, judge_ax, judge_subsample
 from ._samples import draw_rows, labelled_rows, last_step, take_rows
 from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure, show_names_as_they_are
 
@@ -24,6 +27,11 @@ __all__ = ["PseudoLabelsDisplay"]
 _CELL, _ROW, _TOP = 1.14, 0.19, 0.24
 # longer names of classes are cut, so that the probability fits beside them
 _MAX_NAME = 12
+
+
+def _judge_n_top(n_top: Any) -> None:
+    if not isinstance(n_top, Integral) or n_top < 1:
+        raise ValueError(f"n_top must be at least 1; got {n_top!r}.")
 
 
 class PseudoLabelsDisplay:
@@ -80,6 +88,13 @@ class PseudoLabelsDisplay:
         self.y_true = y_true
 
     @classmethod
+    @judged(
+        subsample=judge_subsample,
+        random_state=["random_state"],
+        n_top=_judge_n_top,
+        n_columns=N_COLUMNS,
+        ax=judge_ax,
+    )
     def from_estimator(
         cls,
         estimator: Any,
@@ -117,27 +132,30 @@ class PseudoLabelsDisplay:
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
-        ValueError
-            If it was fitted without target, or `X_tgt` is another target.
+        ValueError, TypeError
+            If it was fitted without target, `X_tgt` or `y_tgt` are of another target,
+            `X_tgt` holds no pictures, or `subsample`, `n_top`, `n_columns` or `ax` are
+            none.
         """
         classifier = last_step(estimator, "target_labels_")
         X_tgt = unwrap_target(X_tgt)
+        check_samples(X_tgt, name="X_tgt")
         labels = classifier.target_labels_
         rows = labelled_rows(classifier, len(labels), len(X_tgt), "X_tgt")
-        truth = None if y_tgt is None else column_or_1d(y_tgt)
-        check_consistent_length(X_tgt, truth)
+        truth = None
+        if y_tgt is not None:
+            truth = check_labels(y_tgt, name="y_tgt")
+            check_as_many(truth, X_tgt, name="y_tgt", of="X_tgt")
         shown = draw_rows(len(rows), subsample, random_state)
-        return cls.from_predictions(
-            take_rows(X_tgt, rows[shown]),
-            labels[shown],
+        return cls(
+            read_faces(take_rows(X_tgt, rows[shown]), name="X_tgt"),
+            np.asarray(labels[shown], dtype=np.float64),
             classifier.classes_,
-            y_true=None if truth is None else truth[rows[shown]],
-            n_top=n_top,
-            n_columns=n_columns,
-            ax=ax,
-        )
+            None if truth is None else truth[rows[shown]],
+        ).plot(n_top=n_top, n_columns=n_columns, ax=ax)
 
     @classmethod
+    @judged(n_top=_judge_n_top, n_columns=N_COLUMNS, ax=judge_ax)
     def from_predictions(
         cls,
         images: Any,
@@ -175,12 +193,12 @@ class PseudoLabelsDisplay:
 
         Raises
         ------
-        ValueError
-            If lengths differ, rows are no distributions, or `images` hold no
-            pictures.
+        ValueError, TypeError
+            If lengths differ, rows are no distributions, `images` hold no pictures,
+            or `classes`, `y_true`, `n_top`, `n_columns` or `ax` are none.
         """
-        names = column_or_1d(classes)
-        labels = check_array(label_distribution, dtype=np.float64, input_name="label_distribution")
+        names = check_labels(classes, name="classes")
+        labels = check_matrix(label_distribution, name="label_distribution")
         if labels.shape[1] != len(names):
             raise ValueError(
                 f"label_distribution has {labels.shape[1]} columns for {len(names)} classes. "
@@ -195,14 +213,16 @@ class PseudoLabelsDisplay:
                 "Rows of label_distribution must be probabilities that sum to 1, or all zero; "
                 f"row {wrong[0]} is {labels[wrong[0]].round(4).tolist()}."
             )
-        truth = None if y_true is None else column_or_1d(y_true)
-        check_consistent_length(images, labels, truth)
-        if n_top < 1:
-            raise ValueError(f"n_top must be at least 1; got {n_top!r}.")
+        check_as_many(labels, images, name="label_distribution", of="images")
+        truth = None
+        if y_true is not None:
+            truth = check_labels(y_true, name="y_true")
+            check_as_many(truth, images, name="y_true", of="images")
         return cls(read_faces(images, name="images"), labels, names, truth).plot(
             n_top=n_top, n_columns=n_columns, ax=ax
         )
 
+    @judged(n_top=_judge_n_top, n_columns=N_COLUMNS, ax=judge_ax)
     def plot(
         self, *, n_top: int = 3, n_columns: int | None = None, ax: Axes | None = None
     ) -> PseudoLabelsDisplay:
@@ -218,6 +238,11 @@ class PseudoLabelsDisplay:
         -------
         display : PseudoLabelsDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `n_top`, `n_columns` or `ax` are none.
         """
         n_top = min(n_top, len(self.classes))
         top = 0.0 if self.y_true is None else _TOP

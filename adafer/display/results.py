@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import naming
+from .._sklearn import Interval, judged
+from ._arguments import FLAG, TEXT, judge_ax, judge_names
 from ._intervals import check_scores, mean_interval
 from ._panels import MARKERS, distinct_colours, plain_axes
 from ._style import BARS, INK, QUIET, WRONG, new_figure, show_names_as_they_are
@@ -76,6 +80,13 @@ class AblationDisplay:
         self.score_name = score_name
 
     @classmethod
+    @judged(
+        names=judge_names("names"),
+        reference=[None, str, Interval(Real, None, None, closed="neither")],
+        score_name=TEXT,
+        percent=FLAG,
+        ax=judge_ax,
+    )
     def from_results(
         cls,
         names: Sequence[str],
@@ -113,13 +124,12 @@ class AblationDisplay:
 
         Raises
         ------
-        ValueError
-            If shapes do not fit, names repeat, the reference is no variant, or
-            numbers beyond 1 are to be shown as percentages.
+        ValueError, TypeError
+            If shapes do not fit, names repeat, the reference is no variant, numbers
+            beyond 1 are to be shown as percentages, `confidence` does not lie in
+            (0, 1), or `ax` is none.
         """
         names = [str(name) for name in names]
-        if not names:
-            raise ValueError("names is empty; expected one name per variant.")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must all differ; got {repeated} more than once.")
@@ -128,11 +138,12 @@ class AblationDisplay:
                 f"reference {reference!r} is none of the variants {names}. Give one of these, or "
                 "a number."
             )
-        scores = check_scores(values, len(names), name="values", percent=percent)
+        scores = check_scores(values, len(names), name="values", of="names", percent=percent)
         return cls(names, scores, reference, score_name=score_name).plot(
             confidence=confidence, percent=percent, ax=ax
         )
 
+    @judged(percent=FLAG, ax=judge_ax)
     def plot(
         self, *, confidence: float = 0.95, percent: bool = True, ax: Axes | None = None
     ) -> AblationDisplay:
@@ -148,6 +159,11 @@ class AblationDisplay:
         -------
         display : AblationDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `confidence` does not lie in (0, 1), or `ax` is none.
         """
         self.means_, self.half_widths_ = mean_interval(self.values, confidence)
         n, unit = len(self.names), 100 if percent else 1
@@ -257,6 +273,7 @@ class ParameterCurveDisplay:
         self.score_name = score_name
 
     @classmethod
+    @judged(parameter_name=TEXT, score_name=TEXT, log_scale=FLAG, percent=FLAG, ax=judge_ax)
     def from_results(
         cls,
         parameter_values: ArrayLike,
@@ -296,30 +313,44 @@ class ParameterCurveDisplay:
 
         Raises
         ------
-        ValueError
-            If there is no line, shapes do not fit, values repeat, or the axis
-            is to be logarithmic with values that are not positive numbers.
+        ValueError, TypeError
+            If there is no line, shapes do not fit, values repeat or are not finite,
+            the axis is to be logarithmic with values that are not positive numbers,
+            `confidence` does not lie in (0, 1), or `ax` is none.
         """
         if not isinstance(scores, Mapping) or not scores:
             raise ValueError(
                 "scores must be {'name': array of shape (n_values, n_seeds), ...}, of one line or "
-                f"more; got {type(scores).__name__} of length {len(scores)}."  # type: ignore[arg-type]
+                f"more; got {type(scores).__name__}{_length(scores)}."
             )
-        values = np.asarray(parameter_values)
-        if values.ndim != 1 or len(np.unique(values)) != len(values):
+        with naming("parameter_values"):
+            values = np.asarray(parameter_values)
+            differ = values.ndim == 1 and len(np.unique(values)) == len(values)
+        if not differ or not len(values):
             raise ValueError(
                 "parameter_values must be 1-D and all different; got "
                 f"{values.tolist()}. Give runs with one value as seeds of one row."
             )
+        if values.dtype.kind not in "iufU" or (
+            values.dtype.kind == "f" and not np.isfinite(values).all()
+        ):
+            raise ValueError(
+                f"parameter_values must be finite numbers, or names; got {values.tolist()}."
+            )
         checked = {
             str(name): check_scores(
-                rows, len(values), name=f"scores of {name!r}", percent=percent
+                rows,
+                len(values),
+                name=f"scores of {name!r}",
+                of="parameter_values",
+                percent=percent,
             )
             for name, rows in scores.items()
         }  # fmt: skip
         display = cls(values, checked, parameter_name=parameter_name, score_name=score_name)
         return display.plot(log_scale=log_scale, confidence=confidence, percent=percent, ax=ax)
 
+    @judged(log_scale=FLAG, percent=FLAG, ax=judge_ax)
     def plot(
         self,
         *,
@@ -341,6 +372,12 @@ class ParameterCurveDisplay:
         -------
         display : ParameterCurveDisplay
             Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the axis is to be logarithmic with values that are not positive
+            numbers, `confidence` does not lie in (0, 1), or `ax` is none.
         """
         values = self.parameter_values
         are_numbers = values.dtype.kind in "iuf"
@@ -387,3 +424,7 @@ class ParameterCurveDisplay:
 
 def _axis_name(score_name: str, percent: bool) -> str:
     return f"{score_name}, %" if percent else score_name
+
+
+def _length(values: object) -> str:
+    return f" of length {len(values)}" if hasattr(values, "__len__") else ""

@@ -29,15 +29,21 @@ from _probes import (
     scores,
     write_paths,
 )
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
 
 # Wrong for a parameter of this name, of whichever display.
 _OF_DISPLAYS: dict[str, list] = {
-    "ax": ["no such", 7, NOTHING],
-    "labels": [7, [], NOTHING],
+    "ax": ["no such", 7, NOTHING, {}, [7, 7]],
+    "percent": ["no such", 7, None],
+    "log_scale": ["no such", 7, None],
+    "score_name": [7, None, NOTHING],
+    "parameter_name": [7, None, NOTHING],
+    "labels": [7, [], NOTHING, ["anger", "anger"], [["anger"], ["a", "b"]]],
     "normalize": ["no such", 7],
     "quantile": [0.0, 1.0, float("nan"), "a"],
     "threshold": ["no such", -1.0, 2.0, [0.5]],
-    "au_names": [7, [], ["AU01"]],
+    "au_names": [7, [], ["AU01"], "AU01"],
     "confidence": [0.0, 1.0, -1, float("nan"), "a", None],
     "subsample": [0, -1, 1.5, "a"],
     "perplexity": [0, -1.0, float("nan"), "a", None],
@@ -65,7 +71,7 @@ def display_calls() -> dict[str, Call]:
     estimators = {"estimators": [7, None, {}, {"a": 7}]}
     truth = {"y": labels(Y), "y_true": labels(Y), "X": [*matrices(X), X[:, :-1]]}
     both = {
-        "X_src": matrices(X), "y_src": labels(Y), "X_tgt": matrices(X),
+        "X_src": matrices(X), "y_src": labels(Y), "X_tgt": matrices(X, fewer=False),
         "y_tgt": [7, NOTHING, Y[:-1], Y[:0], [["a"], ["b", "c"]]],
     }  # fmt: skip
     aus = {
@@ -74,6 +80,7 @@ def display_calls() -> dict[str, Call]:
         "au_tgt": [*scores(AU), AU[:, :-1]],
         "y_tgt": both["y_tgt"],
     }
+    constant = DummyClassifier().fit(X, Y)
     shown = {"images": [7, None, IMAGES[:-1], IMAGES[..., :2]]}
     right: dict[str, tuple[dict, dict]] = {
         "AUDistributionDisplay.from_domains": (
@@ -94,7 +101,7 @@ def display_calls() -> dict[str, Call]:
         ),
         "ParameterCurveDisplay.from_results": (
             {"parameter_values": [0.1, 0.2], "scores": {"a": values}},
-            {"parameter_values": [7, None, [], [0.1], [float("nan"), 1.0], ["a", "b"]], "scores": [7, None, {}, {"a": values[:1]}, {"a": 7}, {"a": np.full((2, 2), "a")}]},
+            {"parameter_values": [7, None, [], [0.1], [float("nan"), 1.0], [1.0, 1.0], [[0.1, 0.2]], [None, 1.0]], "scores": [7, None, {}, {"a": values[:1]}, {"a": 7}, {"a": np.full((2, 2), "a")}]},
         ),
         "ConfusionDisplay.from_predictions": ({"y_true": Y, "predictions": {"a": Y}}, {**truth, "predictions": [7, None, {}, {"a": Y[:-1]}, {"a": 7}]}),
         "ConfusionDisplay.from_estimator": ({"estimator": model(), "X": X, "y": Y}, {**truth, **estimator}),
@@ -103,7 +110,7 @@ def display_calls() -> dict[str, Call]:
         "RecallDisplay.from_estimator": ({"estimator": model(), "X": X, "y_true": Y}, {**truth, **estimator}),
         "RecallDisplay.from_estimators": ({"estimators": {"a": model()}, "X": X, "y_true": Y}, {**truth, **estimators}),
         "CoverageDisplay.from_annotation": ({"annotation": annotation(), "y": Y}, {"annotation": [7, None, NOTHING], "y": [7, Y[:-1], NOTHING]}),
-        "CoverageDisplay.from_estimator": ({"estimator": model(), "y_tgt": Y}, {**estimator, "y_tgt": [7, Y[:-1]]}),
+        "CoverageDisplay.from_estimator": ({"estimator": model()}, {**estimator, "X_tgt": matrices(X, none=False)[:-1], "y_tgt": [7, Y[:-1]]}),
         "FeaturesDisplay.from_features": (
             {"features": {"a": (X, X)}, "y_src": Y},
             {"features": [7, None, {}, {"a": 7}, {"a": (X, X[:, :-1])}, {"a": (X[:-1], X)}, {"a": (X * np.nan, X)}], "y_src": labels(Y), "y_tgt": both["y_tgt"]},
@@ -115,6 +122,14 @@ def display_calls() -> dict[str, Call]:
         "PredictionsDisplay.from_predictions": (
             {"images": IMAGES, "y_true": Y, "before": Y, "after": Y},
             {**shown, "y_true": labels(Y), "before": labels(Y), "after": labels(Y)},
+        ),
+        "PredictionsDisplay.from_estimators": (
+            {"before": constant, "after": constant, "X": IMAGES, "y_true": Y},
+            {"before": estimator["estimator"], "after": estimator["estimator"], "X": pictures(), "y_true": labels(Y)},
+        ),
+        "PseudoLabelsDisplay.from_estimator": (
+            {"estimator": _LabelsOf(IMAGES), "X_tgt": IMAGES, "subsample": None},
+            {**estimator, "X_tgt": pictures(), "y_tgt": [7, NOTHING, Y[:-1], Y[:0], [["a"], ["b", "c"]]]},
         ),
         "PseudoLabelsDisplay.from_predictions": (
             {"images": IMAGES, "label_distribution": PROBABILITIES, "classes": np.unique(Y)},
@@ -137,6 +152,18 @@ def display_calls() -> dict[str, Call]:
     return found
 
 
+class _LabelsOf(BaseEstimator):
+    """Has labels of its target, as classifiers that were adapted."""
+
+    def __init__(self, faces: Any):
+        self.faces = faces
+        self.target_labels_ = np.full((len(faces), 3), 1 / 3)
+        self.classes_ = np.unique(Y)
+
+    def fit(self, *_: Any) -> _LabelsOf:
+        return self
+
+
 class _Brightness:
     au_names = ("AU01", "AU02")
     identity = "brightness"
@@ -157,13 +184,14 @@ def scorer_calls() -> dict[str, Call]:
         right = {"estimator": model(), "X": X, "y": Y, "X_tgt": X, "au_src": AU, "au_tgt": AU}
         takes = inspect.signature(kind.score).parameters
         right = {k: v for k, v in right.items() if k in takes}
+        by_aus = name == "AUAgreementScorer"  # the others need them for some classifiers only
         wrong = {
             "estimator": [7, None, NOTHING],
             "X": matrices(X),
-            "X_tgt": [*matrices(X, fewer=False), X[:, :-1]],
+            "X_tgt": [*matrices(X), X[:, :-1]],
             "y": labels(Y),
-            "au_src": scores(AU),
-            "au_tgt": scores(AU),
+            "au_src": scores(AU, none=by_aus),
+            "au_tgt": scores(AU, none=by_aus),
         }
         judge = functools.partial(_score, kind)
         found[f"{name}.score"] = Call(
@@ -172,7 +200,7 @@ def scorer_calls() -> dict[str, Call]:
         found[name] = Call(
             lambda judge=judge, right=right, **given: judge(given, _without(right, given)),
             dict,
-            {"X_tgt": [*matrices(X, fewer=False), X[:, :-1]], "au_tgt": scores(AU)},
+            {name: wrong[name] for name in ("X_tgt", "au_tgt")},
             kind._parameter_constraints,
         )
     return found

@@ -61,6 +61,7 @@ NAMES = ("AU01", "AU02", "AU04", "AU06", "AU12")
 
 # (call, parameter) to which anything may be given, and why.
 _LABEL = "what errors call the argument"
+_UNSEEN = "not looked at: scikit-learn gives it to all scorers"
 ANYTHING: dict[tuple[str, str], str] = {
     ("*", "fit_params"): "passed on to fit",
     ("*", "input_features"): "ignored, as scikit-learn asks",
@@ -80,6 +81,12 @@ ANYTHING: dict[tuple[str, str], str] = {
     },
     ("as_target", "X_tgt"): "wrapped as it is",
     ("AUScoreCache", "path"): "looked at when it is first used",
+    ("*", "options"): "what `**options` hold is judged by the method that it goes on to",
+    ("TargetEntropyScorer.score", "X"): _UNSEEN,
+    ("TargetEntropyScorer.score", "y"): _UNSEEN,
+    ("SoftNeighborhoodDensityScorer.score", "X"): _UNSEEN,
+    ("SoftNeighborhoodDensityScorer.score", "y"): _UNSEEN,
+    ("AUAgreementScorer.score", "X"): "looked at only where au_src is not given",
 }
 
 

@@ -10,6 +10,9 @@ declare, and from the tables in ``_probes.py``. Each wrong value must raise a Va
 a TypeError or an OSError whose text names the parameter (or the path that was given),
 within ten seconds. A parameter that is in no table, or to which anything may be given
 without a reason being named, fails, too.
+
+Constructors of displays hold what they are given, as scikit-learn's do; their class methods
+and `plot` judge.
 """
 
 from __future__ import annotations
@@ -77,7 +80,8 @@ def public_parameters() -> Iterator[Parameter]:
                 continue
             if issubclass(thing, Exception):
                 continue
-            yield from (Parameter(name, p) for p in _names(thing.__init__))
+            if not name.endswith("Display"):
+                yield from (Parameter(name, p) for p in _names(thing.__init__))
             for method, function in inspect.getmembers(thing, callable):
                 if not method.startswith("_") and not _FOREIGN.match(method):
                     yield from (Parameter(f"{name}.{method}", p) for p in _names(function))
