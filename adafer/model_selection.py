@@ -14,10 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metadata_routing import UNUSED, get_routing_for_object
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import check_consistent_length
 
-from ._sklearn import AdaFEREstimator, HasMethods, Interval, StrOptions, fit_context
+from ._checks import check_labels, check_rows, naming
+from ._sklearn import AdaFEREstimator, HasMethods, Interval, StrOptions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
 from .aus.scores import check_au_scores, has_scores
@@ -60,7 +63,6 @@ class _TargetScorer(AdaFEREstimator):
         self.X_tgt = X_tgt
         self.au_tgt = au_tgt
 
-    @fit_context(prefer_skip_nested_validation=True)
     def score(
         self,
         estimator: Any,
@@ -77,9 +79,9 @@ class _TargetScorer(AdaFEREstimator):
         estimator : fitted classifier
             With ``predict_proba``, and ``transform`` where features are looked at.
         X : as in the classifier's ``fit``
-            Held-out source.
+            Held-out source; not looked at.
         y : array-like of shape (n,), default=None
-            Labels of `X`.
+            Labels of `X`; not looked at.
         X_tgt : as X, default=None
             Unlabelled target; by default that of the constructor.
         au_tgt : array-like of shape (n_targets, n_aus), values in [0, 1], default=None
@@ -91,9 +93,11 @@ class _TargetScorer(AdaFEREstimator):
 
         Raises
         ------
-        ValueError
-            If there is no target, or what else the scorer needs.
+        ValueError, TypeError
+            If `estimator` gives no probabilities, there is no target, or it does not
+            fit the classifier, or its AU scores are none.
         """
+        self._validate_params()
         return self._score(estimator, X, y, *self._target(X, X_tgt, au_tgt))
 
     def __call__(
@@ -112,22 +116,32 @@ class _TargetScorer(AdaFEREstimator):
                 "fit under sklearn.set_config(enable_metadata_routing=True), or give it when the "
                 f"scorer is made: {type(self).__name__}(X_tgt=X_tgt)."
             )
+        if au_tgt is not None:
+            _check_aus(au_tgt, X_tgt, "au_tgt", "X_tgt")
         return X_tgt, au_tgt
 
     def _score(self, estimator: Any, X: Any, y: Any, X_tgt: Any, au_tgt: Any) -> float:
         raise NotImplementedError
 
 
-def _ask(estimator: Any, method: str, X: Any, au: Any) -> NDArray:
-    """Call a method, with AU scores where it takes them."""
+def _check_aus(au: Any, X: Any, name: str, of: str) -> None:
+    """Judge AU scores, one row per sample."""
+    scores, _ = check_au_scores(au, name=name)
+    with naming(f"{of} and {name}"):
+        check_consistent_length(X, scores)
+
+
+def _ask(estimator: Any, method: str, X: Any, au: Any, name: str, au_name: str) -> NDArray:
+    """Call a method, with AU scores where it takes them; errors name what was given."""
     if not hasattr(estimator, method):
         raise ValueError(
-            f"The scorer needs {method}, which {type(estimator).__name__} lacks. Use a classifier "
-            "of adafer, or a pipeline that ends in one."
+            f"The estimator of the scorer needs {method}, which {type(estimator).__name__} lacks. "
+            "Use a classifier of adafer, or a pipeline that ends in one."
         )
     routing = get_routing_for_object(estimator)
     takes = au is not None and routing.consumes(method, ["au"])
-    return np.asarray(getattr(estimator, method)(X, **({"au": au} if takes else {})))
+    with naming(f"{name} and {au_name}" if takes else name):
+        return np.asarray(getattr(estimator, method)(X, **({"au": au} if takes else {})))
 
 
 def _log_rows(probabilities: NDArray) -> NDArray:
@@ -178,7 +192,7 @@ class TargetEntropyScorer(_TargetScorer):
         self.diversity = diversity
 
     def _score(self, estimator: Any, X: Any, y: Any, X_tgt: Any, au_tgt: Any) -> float:
-        probabilities = _ask(estimator, "predict_proba", X_tgt, au_tgt)
+        probabilities = _ask(estimator, "predict_proba", X_tgt, au_tgt, "X_tgt", "au_tgt")
         score = -entr(probabilities).sum(axis=1).mean()
         if self.diversity:
             score += entr(probabilities.mean(axis=0)).sum()
@@ -232,7 +246,7 @@ class SoftNeighborhoodDensityScorer(_TargetScorer):
         self.temperature = temperature
 
     def _score(self, estimator: Any, X: Any, y: Any, X_tgt: Any, au_tgt: Any) -> float:
-        rows = _ask(estimator, "predict_proba", X_tgt, au_tgt)
+        rows = _ask(estimator, "predict_proba", X_tgt, au_tgt, "X_tgt", "au_tgt")
         if len(rows) < 2:
             raise ValueError("X_tgt has 1 sample; soft neighbourhood density needs two or more.")
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -274,7 +288,6 @@ class _WeightedRiskScorer(_TargetScorer):
 
     __metadata_request__score: ClassVar = {"au_src": True}
 
-    @fit_context(prefer_skip_nested_validation=True)
     def score(
         self,
         estimator: Any,
@@ -307,9 +320,13 @@ class _WeightedRiskScorer(_TargetScorer):
 
         Raises
         ------
-        ValueError
-            If there is no target, or there are no labels.
+        ValueError, TypeError
+            If `estimator` gives no probabilities, there is no target, there are no
+            labels, or what is given does not fit together.
         """
+        self._validate_params()
+        if au_src is not None:
+            _check_aus(au_src, X, "au_src", "X")
         X_tgt, au_tgt = self._target(X, X_tgt, au_tgt)
         losses = self._losses(estimator, X, y, au_src)
         source, target = self._points(estimator, X, X_tgt, au_src, au_tgt)
@@ -328,8 +345,11 @@ class _WeightedRiskScorer(_TargetScorer):
         """Loss of each held-out source sample."""
         if y is None:
             raise ValueError(f"{type(self).__name__} needs y, the labels of the held-out source.")
-        probabilities = _ask(estimator, "predict_proba", X, au)
-        classes, truth = np.asarray(estimator.classes_), np.asarray(y)
+        probabilities = _ask(estimator, "predict_proba", X, au, "X", "au_src")
+        classes = np.asarray(estimator.classes_)
+        truth = check_labels(y, n_samples=len(probabilities))
+        with naming("y"):
+            unique_labels(classes, truth)  # names beside numbers are refused
         if self.loss == "zero_one":
             return (classes[probabilities.argmax(axis=1)] != truth).astype(np.float64)
         is_truth = truth[:, None] == classes
@@ -411,16 +431,33 @@ class ImportanceWeightedScorer(_WeightedRiskScorer):
     def _points(
         self, estimator: Any, X: Any, X_tgt: Any, au_src: Any, au_tgt: Any
     ) -> tuple[NDArray, NDArray]:
-        return _plain_points(X, "X"), _plain_points(X_tgt, "X_tgt")
+        has_default = self.domain_classifier is None  # which takes no NaN
+        source, target = (
+            _plain_points(data, name, finite=has_default)
+            for data, name in ((X, "X"), (X_tgt, "X_tgt"))
+        )
+        if source.shape[1] != target.shape[1]:
+            raise ValueError(
+                f"X has {source.shape[1]} features and X_tgt {target.shape[1]}; densities are "
+                "compared on the same ones. Did the pipeline skip X_tgt?"
+            )
+        return source, target
 
     def _risk(self, losses: NDArray, weights: NDArray) -> float:
         return float(np.mean(weights * losses))
 
 
-def _plain_points(X: Any, name: str) -> NDArray:
+def _plain_points(X: Any, name: str, *, finite: bool) -> NDArray:
     """Features as they are, pictures as grey thumbnails."""
     if is_features(X):
-        return np.asarray(X, dtype=np.float64)
+        with naming(name):
+            points: NDArray = check_array(
+                X,
+                dtype=np.float64,
+                ensure_all_finite=finite or "allow-nan",
+                input_name=name,
+            )
+        return points
     chunks = [
         resize_faces(images, _THUMBNAIL).mean(axis=3).reshape(len(images), -1)
         for _, images in check_faces(X, name=name).chunks()
@@ -479,7 +516,10 @@ class DeepEmbeddedValidationScorer(_WeightedRiskScorer):
     def _points(
         self, estimator: Any, X: Any, X_tgt: Any, au_src: Any, au_tgt: Any
     ) -> tuple[NDArray, NDArray]:
-        return _ask(estimator, "transform", X, au_src), _ask(estimator, "transform", X_tgt, au_tgt)
+        return (
+            _ask(estimator, "transform", X, au_src, "X", "au_src"),
+            _ask(estimator, "transform", X_tgt, au_tgt, "X_tgt", "au_tgt"),
+        )
 
     def _risk(self, losses: NDArray, weights: NDArray) -> float:
         weighted = weights * losses
@@ -560,7 +600,6 @@ class AUAgreementScorer(_TargetScorer):
         self.annotator = annotator
         self.au_extractor = au_extractor
 
-    @fit_context(prefer_skip_nested_validation=True)
     def score(
         self,
         estimator: Any,
@@ -577,7 +616,7 @@ class AUAgreementScorer(_TargetScorer):
         ----------
         estimator : fitted classifier
         X : as in the classifier's ``fit``
-            Source, held out or not.
+            Source, held out or not; looked at where `au_src` is not given.
         y : array-like of shape (n,)
             Labels of `X`.
         X_tgt : as X, default=None
@@ -592,12 +631,14 @@ class AUAgreementScorer(_TargetScorer):
 
         Raises
         ------
-        ValueError
-            If there is no target, or AU scores cannot be had or do not fit.
+        ValueError, TypeError
+            If `estimator` gives no probabilities, there is no target, or labels or AU
+            scores cannot be had or do not fit.
         """
+        self._validate_params()
         X_tgt, au_tgt = self._target(X, X_tgt, au_tgt)
         annotator = self.annotator
-        au_tgt = self._au_scores(X_tgt, au_tgt, "au_tgt")
+        au_tgt = self._au_scores(X_tgt, au_tgt, "au_tgt", "X_tgt")
         if not isinstance(annotator, FrozenEstimator):
             if y is None:
                 raise ValueError(
@@ -607,11 +648,17 @@ class AUAgreementScorer(_TargetScorer):
             annotator = (
                 AUGuidedAnnotator(matching="near") if annotator is None else clone(annotator)
             )
-            annotator.fit(self._au_scores(X, au_src, "au_src"), y)
-        predicted = _ask(estimator, "predict_proba", X_tgt, au_tgt)
+            au_src = self._au_scores(X, au_src, "au_src", "X")
+            scores, _ = check_au_scores(au_src, name="au_src")
+            labels = check_labels(y)
+            check_rows(labels, len(scores), name="y", of="au_src")
+            with naming("au_src"):
+                annotator.fit(au_src, labels)
+        predicted = _ask(estimator, "predict_proba", X_tgt, au_tgt, "X_tgt", "au_tgt")
         known = has_scores(check_au_scores(au_tgt, name="au_tgt", n_samples=len(predicted))[0])
         labels = np.zeros(predicted.shape)
-        by_aus = annotator.predict_proba(au_tgt)
+        with naming("au_tgt"):
+            by_aus = annotator.predict_proba(au_tgt)
         columns = {name: k for k, name in enumerate(np.asarray(estimator.classes_).tolist())}
         for k, name in enumerate(np.asarray(annotator.classes_).tolist()):
             if name in columns:
@@ -621,7 +668,7 @@ class AUAgreementScorer(_TargetScorer):
             return float(labels[np.arange(len(labels)), predicted.argmax(axis=1)].mean())
         return float((labels * _log_rows(predicted)).sum(axis=1).mean())
 
-    def _au_scores(self, X: Any, au: Any, name: str) -> Any:
+    def _au_scores(self, X: Any, au: Any, name: str, of: str) -> Any:
         if au is not None:
             return au
         if is_features(X):
@@ -629,5 +676,5 @@ class AUAgreementScorer(_TargetScorer):
                 f"AU scores cannot be computed from 2-D features: give {name}, one row per sample."
             )
         extractor = AUExtractor() if self.au_extractor is None else clone(self.au_extractor)
-        chunks = [extractor.score_faces(images) for _, images in check_faces(X).chunks()]
+        chunks = [extractor.score_faces(images) for _, images in check_faces(X, name=of).chunks()]
         return np.concatenate(chunks)

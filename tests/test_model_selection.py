@@ -277,3 +277,41 @@ def test_what_a_scorer_needs_is_told(fitted, feature_problem):
         DeepEmbeddedValidationScorer()(plain, X, y, X_tgt=p["X_tgt"])
     with pytest.raises(ValueError, match="two or more"):
         ImportanceWeightedScorer()(clf, X, y, X_tgt=p["X_tgt"][:1])
+
+
+def test_scorers_take_all_their_arguments_by_name(fitted, feature_problem):
+    clf, X, y = fitted
+    score = TargetEntropyScorer().score(estimator=clf, X=X, y=y, X_tgt=feature_problem["X_tgt"])
+    assert score == TargetEntropyScorer()(clf, X, y, X_tgt=feature_problem["X_tgt"])
+
+
+@pytest.mark.parametrize("method", SCORERS)
+def test_errors_of_scorers_say_which_argument_is_wrong(fitted, feature_problem, method):
+    clf, X, y = fitted
+    p = feature_problem
+    right = {"X": X, "y": y, "X_tgt": p["X_tgt"], "au_tgt": p["au_tgt"]}
+    if method in AU_SCORERS:
+        right["au_src"] = p["au_src"][80:]
+    refused = [
+        ({"estimator": 7}, "The estimator of the scorer needs predict_proba, which int lacks"),
+        ({"X_tgt": p["X_tgt"][:, 1:]}, r"X_tgt: .*features|features and X_tgt 2"),
+        ({"X_tgt": p["X_tgt"] * np.nan}, r"X_tgt.*NaN"),
+        ({"X_tgt": p["X_tgt"][1:]}, r"X_tgt and au_tgt: .*inconsistent"),
+        ({"au_tgt": 5 * p["au_tgt"]}, r"au_tgt must lie in \[0, 1\]"),
+    ]
+    if method in AU_SCORERS:
+        refused += [
+            ({"y": y[1:]}, r"\by have inconsistent lengths"),
+            ({"y": np.full(len(y), None)}, r"^y: "),
+            ({"au_src": 5 * right["au_src"]}, r"au_src must lie in \[0, 1\]"),
+        ]
+    for wrong, words in refused:
+        with pytest.raises((ValueError, TypeError), match=words):
+            method().score(**{"estimator": clf, **right, **wrong})
+
+
+def test_names_beside_numbers_are_no_errors_of_a_classifier(fitted, feature_problem):
+    clf, X, y = fitted
+    numbers = np.unique(y, return_inverse=True)[1]
+    with pytest.raises(ValueError, match=r"^y: Mix of label input types"):
+        ImportanceWeightedScorer()(clf, X, numbers, X_tgt=feature_problem["X_tgt"])
