@@ -22,7 +22,9 @@ _MAX_DEPTH = 32
 _MAX_DIGITS = 20
 
 
-def read_json(path: str | os.PathLike[str], *, max_bytes: int = _MAX_BYTES) -> Any:
+def read_json(
+    path: str | os.PathLike[str], *, max_bytes: int = _MAX_BYTES, allow_nan: bool = False
+) -> Any:
     """Read a JSON file that may be hostile.
 
     Parameters
@@ -30,6 +32,8 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = _MAX_BYTES) -> A
     path : path
         Must be a regular file.
     max_bytes : int, default=64 MiB
+    allow_nan : bool, default=False
+        Take Python's NaN and Infinity, which are no JSON.
 
     Returns
     -------
@@ -48,15 +52,16 @@ def read_json(path: str | os.PathLike[str], *, max_bytes: int = _MAX_BYTES) -> A
         text = read_file(path, max_bytes).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8: {error}") from error
-    return parse_json(text)
+    return parse_json(text, allow_nan=allow_nan)
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, allow_nan: bool = False) -> Any:
     """Read JSON text as `read_json` reads files.
 
     Parameters
     ----------
     text : str
+    allow_nan : bool, default=False
 
     Returns
     -------
@@ -79,7 +84,7 @@ def parse_json(text: str) -> Any:
         value = json.loads(
             text,
             object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
+            parse_constant=None if allow_nan else _refuse_constant,
             parse_float=_finite,
             parse_int=_whole,
         )
@@ -138,7 +143,7 @@ def seal(description: Mapping[str, Any]) -> str:
         Does not depend on the order of entries or on blanks in the file.
     """
     entries = {name: value for name, value in description.items() if name != SEAL}
-    text = json.dumps(entries, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

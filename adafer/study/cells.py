@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .. import __version__, rivals
 from .._files import new_file
+from .._json_files import SEAL, read_json, seal
 from .._network_classifier import NetworkClassifier, NetworkOptions
 from .._versions import versions
 from ..baselines import AUInputClassifier, PseudoLabelClassifier, SourceOnlyClassifier
@@ -271,7 +272,8 @@ def fit_cell(
         "versions": versions(),
     }
     with new_file(output) as path:
-        path.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+        sealed = {**result, SEAL: seal(result)}
+        path.write_text(json.dumps(sealed, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
 
 
@@ -400,10 +402,13 @@ def read_result(path: Path, *, keep: bool = False) -> dict[str, Any] | None:
         None where there is none, or a damaged one.
     """
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(path, allow_nan=True)
     except (OSError, ValueError):
         return None
     if not isinstance(result, dict) or result.get("format") != _FORMAT:
+        return None
+    # earlier versions wrote no seal
+    if result.pop(SEAL, None) not in (None, seal(result)):
         return None
     if keep and not path.with_suffix(".npz").is_file():
         return None

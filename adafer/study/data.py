@@ -19,6 +19,7 @@ from ..aus import AUExtractor
 from ..aus.scores import check_au_scores, has_scores
 from ..datasets.image_folder import load_image_folder
 from ..faces import check_faces, resize_faces
+from ._arrays import read_arrays
 from .plan import DataPlan
 
 __all__ = ["DataSet", "Part", "load_data_set", "source_part", "target_parts"]
@@ -252,8 +253,7 @@ def _read(plan: DataPlan) -> dict[str, Any]:
     if plan.reader == "flat":
         return {"paths": nameless_order(unlabelled_pictures(Path(str(plan.path))))}
     if plan.reader == "npz":
-        with np.load(str(plan.path), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return read_arrays(Path(str(plan.path)))
     reader = getattr(datasets, plan.reader, None)
     if reader is None:
         known = [name for name in dir(datasets) if name.startswith(("load_", "read_"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -11,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..picture_files import read_file
 from .methods import METHODS, build_estimator, takes_parameter
 from .plan import (
     FIGURES,
@@ -35,6 +37,8 @@ _EMBEDDED = (
     "Run with --embedded: at a reduced size, on the rendered faces of the package in the place of "
     "the data sets named above."
 )
+# what no study needs, but a file that is wrong may ask for
+_MAX_BYTES, _MAX_INCLUDES, _MAX_RUNS = 2**24, 16, 10_000
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -67,17 +71,17 @@ def read_plan(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    FileNotFoundError, OSError
+        If there is no such file, or it cannot be read.
     ValueError
         If it is no TOML, or something in it is unknown, missing or wrong.
     """
     path = Path(path)
     table = _read_toml(path)
-    if seeds is not None:
-        table["seeds"] = list(seeds)
-        table.get("embedded", {}).pop("seeds", None)
     try:
+        if seeds is not None:
+            table["seeds"] = list(seeds)
+            table.get("embedded", {}).pop("seeds", None)
         return make_plan(
             table,
             name=path.stem,
@@ -88,22 +92,29 @@ def read_plan(
         )
     except ValueError as error:
         raise ValueError(f"The plan {str(path)!r}: {error}") from error
+    except (TypeError, AttributeError, LookupError, ImportError, OSError) as error:
+        raise ValueError(
+            f"The plan {str(path)!r} has an entry of another form than docs/studies.md says "
+            f"({type(error).__name__}: {error!s:.300})."
+        ) from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path, depth: int = 0) -> dict[str, Any]:
     """Read a file and what it includes; its own entries go before included ones."""
+    if depth > _MAX_INCLUDES:
+        raise ValueError(f"The plan {str(path)!r} includes itself, or more than {depth} others.")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_file(path, _MAX_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no plan {str(path)!r}. Give the path of a TOML file, see docs/studies.md."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"The plan {str(path)!r} is no TOML: {error}.") from error
     if "include" in table:
         included = _text(table, "include", "")
         del table["include"]
-        table = _merged(_read_toml(path.parent / included), table)
+        table = _merged(_read_toml(path.parent / included, depth + 1), table)
     return table
 
 
@@ -369,7 +380,7 @@ def _held_out(value: Any, where: str) -> str | float | None:
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_RUNS:
         return tuple(range(value))
     if (
         not isinstance(value, list)
@@ -398,6 +409,8 @@ def _methods(table: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[MethodP
         shared = {key: value for key, value in base.items() if takes_parameter(method, key)}
         own, grid = entry.get("parameters", {}), entry.get("grid", {})
         name = entry.get("name", method)
+        if math.prod(len(values) for values in grid.values()) > _MAX_RUNS:
+            raise ValueError(f"the grid of {name!r} has more than {_MAX_RUNS} points. Shorten it.")
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             label = ", ".join([name, *(f"{key} = {value}" for key, value in point.items())])
