@@ -243,6 +243,28 @@ def test_an_au_network_resumes(face_problem, tmp_path, monkeypatch):
         network(tmp_path).set_params(presence=0.3).fit(*data)
 
 
+def test_a_compiled_backbone_is_kept_by_its_plain_names(feature_problem, tmp_path, monkeypatch):
+    p = given(feature_problem)
+
+    @contextlib.contextmanager
+    def compiled(self):
+        plain = self.network.backbone
+        self.network.backbone = torch.compile(plain, backend="eager")
+        yield
+        self.network.backbone = plain
+
+    undisturbed = make(SourceOnlyClassifier, {}).fit(p["X"], p["y"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_compiled_backbone", compiled)
+        with killed_after(1, monkeypatch):
+            make(SourceOnlyClassifier, {}, tmp_path).fit(p["X"], p["y"])
+    found = load_file(newest(tmp_path) / TENSORS)
+    names = {name.partition(".")[2] for name in found if name.startswith("network.")}
+    assert names == set(undisturbed.network_.state_dict())
+    resumed = make(SourceOnlyClassifier, {}, tmp_path).fit(p["X"], p["y"])
+    assert resumed.n_iter_ == 2
+
+
 # ------------------------------------------------------------------ what is refused
 
 

@@ -39,7 +39,7 @@ from numpy.typing import NDArray  # noqa: E402
 
 SEED_OF_DATA = 0
 # of 200: how many kills each kind of work gets
-SHARES = {"fit": 0.7, "study": 0.15, "extraction": 0.15}
+SHARES = {"fit": 0.75, "study": 0.1, "extraction": 0.15}
 MAX_SECONDS = 300
 
 
@@ -412,6 +412,7 @@ def disturb(
     """Start, kill and start again, and let it end at last."""
     folder = Path(tempfile.mkdtemp(dir=place))
     for n in range(n_kills + 1):
+        began = time.time()
         pid = start(work, folder, True)
         if n == n_kills:
             code = wait(pid, lambda: False)
@@ -423,7 +424,8 @@ def disturb(
         if code is None:
             kill(pid)
             counts["kills", work.kind] += 1
-            counts["half"] += any(folder.rglob("*.part"))
+            # what an earlier kill left may still be there
+            counts["half"] += any(path.stat().st_mtime > began for path in folder.rglob("*.part"))
             continue
         if code:
             counts["failed"] += 1
@@ -500,7 +502,7 @@ def main() -> int:
             + ", ".join(f"{counts['kills', kind]} of {kind}" for kind in works),
             "works that were killed, one to six times each": f"{counts['works']}, of "
             f"{len({work.name for found in works.values() for work in found})} kinds",
-            "kills while something was being written": counts["half"],
+            "kills that left something half written": counts["half"],
             "started again and resumed": counts["resumed"],
             "failed of themselves": counts["failed"],
             "corrupt": counts["corrupt"],
