@@ -175,7 +175,7 @@ def damage_picture(rng: Rng, content: bytes, other: bytes) -> bytes:
 
 def _other_size(rng: Rng, content: bytes) -> bytes:
     data = bytearray(content)
-    sides = [int(pick(rng, [0, 1, 3, 40, 300, 9000, 30_000, 65_535, 2**31 - 1])) for _ in "wh"]
+    sides = [int(pick(rng, [0, 1, 3, 40, 300, 1500, 65_535, 2**31 - 1])) for _ in "wh"]
     short = [min(side, 65_535) for side in sides]
     if data[:4] == b"\x89PNG":
         data[16:24] = struct.pack(">II", *sides)

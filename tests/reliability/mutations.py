@@ -216,11 +216,12 @@ def main() -> int:
                 counts[outcome] += 1
                 if outcome == "fault":
                     faults.append((name, number, detail))
+                    print(f"--only {name}:{number}   {detail}", flush=True)
             at += len(done)
+            if sys.stderr.isatty():
+                print(f"\r{at} of {len(jobs)} ", end="", file=sys.stderr, flush=True)
         kept = keep(kinds, faults, options.seed)
     kinds_of_fault = Counter(detail.split(":")[0].split(" ")[0] for _, _, detail in faults)
-    for name, number, detail in faults[:60]:
-        print(f"--only {name}:{number}   {detail}", flush=True)
     if faults:
         print(f"{len(faults)} inputs are kept in {kept}")
     report(
