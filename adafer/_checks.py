@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
@@ -22,7 +21,6 @@ __all__ = [
     "check_images",
     "check_labels",
     "check_matrix",
-    "check_path",
     "check_rows",
     "naming",
 ]
@@ -215,31 +213,3 @@ def check_generator(
     with naming("random_state"):
         drawn = check_random_state(random_state).randint(2**31 - 1)
     return np.random.default_rng(drawn)
-
-
-def check_path(path: Any, *, name: str = "path") -> str:
-    """Judge what should be a path; nothing is looked up.
-
-    Parameters
-    ----------
-    path : str or path-like
-    name : str, default="path"
-        How errors call it.
-
-    Returns
-    -------
-    path : str
-
-    Raises
-    ------
-    TypeError
-        If it is no path.
-    ValueError
-        If it is empty, or holds a null character.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"{name} must be a str or a pathlib.Path; got {type(path).__name__}.")
-    text = os.fsdecode(path)
-    if not text or "\0" in text:
-        raise ValueError(f"{name} must name a file or a folder; got {text!r}.")
-    return text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ._parts import locked, new_part, put_in_place, sync_folder
+from ._paths import check_path
 
 __all__ = [
     "check_output_file",
@@ -59,7 +60,7 @@ def check_output_file(path: str | os.PathLike[str]) -> Path:
     ...     check_output_file(folder + "/new/table.csv").name
     'table.csv'
     """
-    real = Path(os.path.realpath(path))
+    real = Path(os.path.realpath(check_path(path)))
     if real.is_dir():
         raise IsADirectoryError(
             f"The output {str(path)!r} is a folder; expected the name of a file in it."
@@ -70,13 +71,17 @@ def check_output_file(path: str | os.PathLike[str]) -> Path:
     return real
 
 
-def check_output_folder(path: str | os.PathLike[str]) -> Path:
+def check_output_folder(
+    path: str | os.PathLike[str], *, of: str | os.PathLike[str] | None = None
+) -> Path:
     """Make sure, before long work, that files can be written into a folder.
 
     Parameters
     ----------
     path : path
         Need not exist; nothing is made.
+    of : path, default=None
+        What is to be written there, for the error; `path` by default.
 
     Returns
     -------
@@ -88,8 +93,8 @@ def check_output_folder(path: str | os.PathLike[str]) -> Path:
     OSError
         If it is a file, or cannot be made or written to.
     """
-    real = Path(os.path.realpath(path))
-    _check_place(real, path)
+    real = Path(os.path.realpath(check_path(path)))
+    _check_place(real, path if of is None else of)
     return real
 
 
@@ -170,7 +175,7 @@ def new_folder(
     OSError
         If it cannot be written.
     """
-    real = Path(os.path.realpath(path))
+    real = Path(os.path.realpath(check_path(path)))
     _check_place(real.parent, path)
     with naming(path):
         real.parent.mkdir(parents=True, exist_ok=True)

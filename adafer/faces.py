@@ -17,7 +17,9 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from PIL import Image
 
+from ._checks import check_images
 from ._picture_checks import KINDS, as_array, check_array, check_paths, check_picture
+from ._sklearn import Interval, StrOptions, judged
 from .picture_files import (
     FaceReadError,
     Picture,
@@ -46,6 +48,7 @@ OnError: TypeAlias = Literal["raise", "skip"]
 
 # A chunk ends early when its pictures fill this many bytes: photographs of a
 # whole camera frame must not fill the memory.
+_SIZE = [Interval(Integral, 1, 2**14, closed="both")]
 _CHUNK_BYTES = 256 * 2**20
 
 
@@ -222,6 +225,7 @@ def _read_file(path: str, limits: PictureLimits) -> Picture | FaceReadError:
         return error
 
 
+@judged(limits=[None, PictureLimits])
 def check_faces(X: Any, *, name: str = "X", limits: PictureLimits | None = None) -> Faces:
     """Judge pictures without opening a file.
 
@@ -290,6 +294,7 @@ def check_faces(X: Any, *, name: str = "X", limits: PictureLimits | None = None)
     return Faces([check_picture(item, f"{name}[{i}]", name) for i, item in enumerate(X)])
 
 
+@judged(images=check_images, size=_SIZE)
 def resize_faces(images: Sequence[Picture] | Picture, size: int) -> Picture:
     """Bring pictures to one square size.
 
@@ -313,7 +318,7 @@ def resize_faces(images: Sequence[Picture] | Picture, size: int) -> Picture:
     Raises
     ------
     ValueError
-        If `size` is no positive integer or `images` hold something else.
+        If `size` is no integer from 1 to 16,384 or `images` hold something else.
 
     Examples
     --------
@@ -322,8 +327,6 @@ def resize_faces(images: Sequence[Picture] | Picture, size: int) -> Picture:
     >>> resize_faces([np.zeros((60, 50, 3), np.uint8), np.zeros((9, 9, 3), np.uint8)], 32).shape
     (2, 32, 32, 3)
     """
-    if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"size must be an integer of at least 1; got {size!r}.")
     if isinstance(images, np.ndarray) and images.ndim == 4 and len(images):
         _check_rgb(images[0])
         if images.shape[1:3] == (size, size):
@@ -336,7 +339,8 @@ def resize_faces(images: Sequence[Picture] | Picture, size: int) -> Picture:
         else:
             picture = Image.fromarray(np.ascontiguousarray(image))
             # Beyond a factor of 6 whole pixels are averaged first: faster, same look.
-            row[:] = picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            small = picture.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            row[:] = np.asarray(small)
     return resized
 
 
@@ -348,6 +352,11 @@ def _check_rgb(image: NDArray) -> None:
         )
 
 
+@judged(
+    size=[None, *_SIZE],
+    on_error=[StrOptions({"raise", "skip"})],
+    limits=[None, PictureLimits],
+)
 def read_faces(
     X: Any,
     size: int | None = None,
@@ -405,7 +414,7 @@ def read_faces(
         warnings.warn(
             f"{len(faces.skipped)} of the {len(faces)} pictures of {name} could not be read and "
             f"were left out; the first is {first.path!r}: {first.reason}",
-            stacklevel=2,
+            stacklevel=3,
         )
     if size is not None:
         return np.concatenate(pieces) if pieces else np.empty((0, size, size, 3), np.uint8)

@@ -20,6 +20,7 @@ from ._domain_classifier import DomainClassifier
 from ._files import check_output_folder, new_folder, sha256, write_tensors
 from ._json_files import SEAL, check_seal, read_json, seal
 from ._network_classifier import NetworkClassifier
+from ._paths import check_path
 from ._portable import move_to_this_machine, warn_of_versions
 from ._ranks import is_writer
 from ._saved_classes import describe_classes, restore_classes
@@ -95,7 +96,7 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
     OSError
         If the place cannot be written to.
     """
-    path = Path(path)
+    path = Path(check_path(path))
     if path.is_file():
         raise FileExistsError(
             f"The output {str(path)!r} is a file; a model is a folder. Choose another name."
@@ -111,7 +112,7 @@ def check_model_path(path: str | os.PathLike[str]) -> Path:
                 f"The folder {str(path)!r} is not replaced by a model: {what}. Choose another "
                 "name, or delete the folder yourself."
             )
-    check_output_folder(path.resolve().parent)
+    check_output_folder(path.resolve().parent, of=path)
     return path
 
 
@@ -327,7 +328,7 @@ def load_model(path: str | os.PathLike[str]) -> DomainClassifier:
         ...
     FileNotFoundError: There is no model 'no-such-folder': expected a folder that ...
     """
-    folder = Path(path)
+    folder = Path(check_path(path))
     description = _read_description(_existing(folder))
     with _entries_of(folder):
         classifier = _restore(folder / TENSORS, description)
@@ -362,7 +363,7 @@ def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
         If a file is missing, is no JSON, of another format version, or was changed
         since it was saved.
     """
-    folder = Path(path)
+    folder = Path(check_path(path))
     description = _read_description(_existing(folder))
     with _entries_of(folder):
         check_description(description)

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from numbers import Integral
 from os import PathLike
 from typing import TypeAlias
 
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ._paths import check_path
+from ._sklearn import Interval, judged
 from .picture_limits import PictureLimits, current_limits
 
 __all__ = [
@@ -49,6 +52,7 @@ class FaceReadError(ValueError):
     """An image file cannot be read; the message names the file and the cause."""
 
 
+@judged(path=check_path, limits=[None, PictureLimits])
 def read_face(path: str | PathLike[str], *, limits: PictureLimits | None = None) -> Picture:
     """Read one picture from a file.
 
@@ -88,6 +92,11 @@ def read_face(path: str | PathLike[str], *, limits: PictureLimits | None = None)
         return read_picture(os.fsdecode(path), limits or current_limits())
 
 
+@judged(
+    content=[bytes],
+    max_pixels=[None, Interval(Integral, 1, None, closed="left")],
+    limits=[None, PictureLimits],
+)
 def decode_face(
     content: bytes,
     *,

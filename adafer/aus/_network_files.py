@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import __version__
 from .._files import new_folder, sha256, write_tensors
 from .._json_files import SEAL, check_seal, read_json, seal
+from .._paths import check_path
 from .._saved_network import (
     AGAIN,
     DESCRIPTION,
@@ -100,7 +101,7 @@ def _describe(network: AUNetwork) -> dict[str, Any]:
 
 def load_network(path: str | os.PathLike[str]) -> AUNetwork:
     """Read a network; see `AUNetwork.load`."""
-    folder = Path(path)
+    folder = Path(check_path(path))
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no model {str(folder)!r}: expected a folder that AUNetwork.save wrote."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from os import PathLike
 from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._paths import check_path
+from .._sklearn import Interval, judged
 from ._table_files import read_tables
 from .facs import parse_au_name
 
@@ -58,6 +61,7 @@ class JoinReport(NamedTuple):
     unused: list[str]
 
 
+@judged(path=check_path, min_confidence=[Interval(Real, 0, 1, closed="both")])
 def read_openface(
     path: str | PathLike[str], *, min_confidence: float = 0.0, kind: Kind = "occurrence"
 ) -> DataFrame:
@@ -121,6 +125,7 @@ def read_openface(
     return _scores(_emptied(frame[columns], ~known), scale, _file_names(frame), path)
 
 
+@judged(path=check_path)
 def read_pyfeat(path: str | PathLike[str]) -> DataFrame:
     r"""Read AU scores that Py-Feat wrote.
 
@@ -153,6 +158,7 @@ def read_pyfeat(path: str | PathLike[str]) -> DataFrame:
     return _scores(frame, "probability", _file_names(frame), path)
 
 
+@judged(path=check_path)
 def read_libreface(path: str | PathLike[str], *, kind: Kind = "occurrence") -> DataFrame:
     r"""Read AU scores that LibreFace wrote.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..picture_files import read_file
+from ._arguments import reader
 from ._reading import (
     as_returned,
     check_options,
@@ -50,6 +51,7 @@ or, in the newer form,
 <path>/val_set/annotations/0_exp.npy and <path>/val_set/images/0.jpg"""
 
 
+@reader
 def load_affectnet(
     path: str | PathLike[str],
     *,

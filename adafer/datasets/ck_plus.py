@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import reader
 from ._reading import as_returned, check_options, existing, expected, make_bunch, read_text
 from .image_folder import load_image_folder
 from .labels import CK_PLUS
@@ -26,6 +27,7 @@ _FRAME = re.compile(r"(S\d+)_(\d+)_(\d+)", re.IGNORECASE)
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 
+@reader
 def load_ck_plus(
     path: str | PathLike[str],
     *,

@@ -15,13 +15,30 @@ from PIL import Image
 from sklearn.utils import Bunch
 
 from .._files import check_output_folder, new_file
+from .._paths import check_path
+from .._sklearn import judged
 from ..faces import FaceReadError, OnError, SkippedFace, check_faces, read_face, resize_faces
+from ._arguments import MARGIN, ON_ERROR, SIZE
 
 __all__ = ["crop_faces", "save_crops", "with_crops"]
 
 _QUALITY = 95
 
 
+def _check_paths(paths: Any) -> None:
+    if isinstance(paths, str) or not isinstance(paths, Sequence | np.ndarray) or not len(paths):
+        raise TypeError(f"paths must be a list of one or more paths; got {paths!r}.")
+
+
+def _check_bunch(faces: Any) -> None:
+    if not isinstance(faces, Bunch):
+        raise TypeError(
+            f"faces must be what a reader gives, a Bunch; got {type(faces).__name__}. Read them "
+            "with load_image_folder, for example."
+        )
+
+
+@judged(paths=_check_paths, size=SIZE, margin=MARGIN)
 def crop_faces(
     paths: Sequence[str], boxes: ArrayLike, *, size: int, margin: float = 0.0
 ) -> NDArray[np.uint8]:
@@ -70,6 +87,7 @@ def crop_faces(
     return images
 
 
+@judged(faces=_check_bunch, folder=check_path, size=[None, *SIZE], margin=MARGIN, on_error=ON_ERROR)
 def save_crops(
     faces: Bunch,
     folder: str | PathLike[str],
@@ -136,7 +154,6 @@ def save_crops(
             f"{sorted(faces)}. Pictures without boxes need none of it, or adafer.FaceAligner."
         )
     boxes = _check_boxes(faces.paths, faces.boxes, margin)
-    _check_on_error(on_error)
     place = check_output_folder(folder)
     names = _crop_names(faces.paths, boxes, margin, size)
     (twice, count), *_ = Counter(names).most_common(1)
@@ -165,7 +182,6 @@ def save_crops(
 
 def with_crops(bunch: Bunch, size: int, margin: float, on_error: OnError) -> Bunch:
     """Add ``images`` to a data set; whole pictures where ``boxes`` is None."""
-    _check_on_error(on_error)
     boxes = None if bunch.boxes is None else _check_boxes(bunch.paths, bunch.boxes, margin)
     images, rows, skipped = _crop(bunch.paths, boxes, size, margin, on_error)
     if not len(rows):
@@ -272,8 +288,3 @@ def _check_boxes(paths: Any, boxes: ArrayLike, margin: float) -> NDArray[np.int6
     if not 0 <= margin < np.inf:
         raise ValueError(f"margin must be a number of at least 0; got {margin!r}.")
     return checked.astype(np.int64)
-
-
-def _check_on_error(on_error: str) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f'on_error must be "raise" or "skip"; got {on_error!r}.')

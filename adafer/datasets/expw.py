@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ._arguments import reader
 from ._reading import (
     as_returned,
     check_options,
@@ -32,6 +33,7 @@ _LAYOUT = """\
 <path>/image/origin/<image_name>, or <path>/origin/..., or <path>/image/..."""
 
 
+@reader
 def load_expw(
     path: str | PathLike[str],
     *,

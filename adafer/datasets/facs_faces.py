@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.utils import Bunch
 
+from ._arguments import reader
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -38,6 +40,7 @@ def load_facs_faces(
 ) -> tuple[NDArray[np.uint8], NDArray[np.str_]]: ...
 
 
+@reader
 def load_facs_faces(
     *, domain: str = "all", split: str = "all", return_X_y: bool = False
 ) -> Bunch | tuple[NDArray[np.uint8], NDArray[np.str_]]:

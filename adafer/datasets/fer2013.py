@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arguments import reader
 from ._reading import (
     SPLITS,
     as_returned,
@@ -56,6 +57,7 @@ class Fer2013Rows(NamedTuple):
     kept: NDArray[np.int64]
 
 
+@reader
 def load_fer2013(path: str | PathLike[str], *, split: str = "all", return_X_y: bool = False) -> Any:
     r"""Load FER2013 from a table of pixels or from class folders.
 

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._sklearn import judged
+from ._arguments import reader
 from ._reading import (
     SPLITS,
     as_returned,
@@ -38,6 +40,7 @@ _LAYOUT = """\
 <path>/fer2013.csv, whose rows are the same pictures in the same order"""
 
 
+@reader
 def load_ferplus(
     path: str | PathLike[str],
     *,
@@ -170,6 +173,18 @@ def load_ferplus(
     return as_returned(bunch, return_X_y)
 
 
+def _check_votes(votes: Any) -> None:
+    counts = np.asarray(votes)
+    if counts.ndim != 2 or counts.shape[1] != 10 or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"votes must be whole numbers of shape (n, 10); got {counts.dtype} of shape "
+            f"{counts.shape}."
+        )
+    if counts.size and counts.min() < 0:
+        raise ValueError(f"votes must not be negative; got {counts.min()}.")
+
+
+@judged(votes=_check_votes)
 def majority_label(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     """Label what most annotators agree on, by the rule of the authors' program.
 
@@ -197,6 +212,7 @@ def majority_label(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     return _peak_label(votes, 2 * votes.max(axis=1) > votes.sum(axis=1))
 
 
+@judged(votes=_check_votes)
 def plurality_label(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     """Label the expression with the most votes, however few.
 
@@ -222,6 +238,7 @@ def plurality_label(votes: NDArray[np.int64]) -> NDArray[np.str_]:
     return _peak_label(votes, (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1)
 
 
+@judged(votes=_check_votes)
 def vote_probabilities(votes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Turn votes into probabilities, by the rule of the authors' program.
 

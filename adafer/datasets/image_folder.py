@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from ..faces import check_faces, resize_faces
+from ._arguments import reader
 from .labels import canonical_label
 
 __all__ = ["IMAGE_EXTENSIONS", "load_image_folder", "load_image_paths"]
@@ -20,6 +21,7 @@ IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 _LAYOUT = "Expected layout: <path>/<class>/<picture>, for example faces/happiness/0001.png."
 
 
+@reader
 def load_image_folder(
     path: str | PathLike[str],
     *,
@@ -153,6 +155,7 @@ def load_image_folder(
     return bunch
 
 
+@reader
 def load_image_paths(path: str | PathLike[str]) -> list[str]:
     """List the pictures of one folder, which need no labels.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import reader
 from ._reading import as_returned, check_options, existing, expected, make_bunch
 from .image_folder import load_image_paths
 from .labels import JAFFE
@@ -20,6 +21,7 @@ _LAYOUT = """\
 _NAME = re.compile(r"([A-Z]{2})[._-]([A-Z]{2})\d*[._-]\d+", re.IGNORECASE)
 
 
+@reader
 def load_jaffe(path: str | PathLike[str], *, split: str = "all", return_X_y: bool = False) -> Any:
     """Load JAFFE, 213 pictures of ten Japanese women.
 

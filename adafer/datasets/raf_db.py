@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import reader
 from ._reading import (
     as_returned,
     check_options,
@@ -30,6 +31,7 @@ _LAYOUT = """\
 <path>/Image/original/train_00001.jpg, which only aligned=False needs"""
 
 
+@reader
 def load_raf_db(
     path: str | PathLike[str],
     *,

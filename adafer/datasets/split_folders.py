@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ._arguments import reader
 from ._reading import SPLITS, as_returned, check_options, existing, expected, make_bunch
 from .image_folder import load_image_folder, load_image_paths
 
@@ -23,6 +24,7 @@ _LAYOUT = """\
 _SPLIT_FOLDER = re.compile(r"(train|val|test)(?:ing|id|idation)?(?:[ _.-].*)?", re.IGNORECASE)
 
 
+@reader
 def load_split_folders(
     path: str | PathLike[str],
     *,

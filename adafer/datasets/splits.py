@@ -6,6 +6,7 @@ import csv
 import os
 import warnings
 from fractions import Fraction
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from .._files import check_output_file
 from .._folders import unlabelled_pictures, write_table
+from .._paths import check_path
+from .._sklearn import Interval, judged
+from ._arguments import reader
 from ._reading import SPLITS, as_returned, check_options, existing, expected, inside, make_bunch
 
 __all__ = ["make_split", "read_split", "write_split"]
@@ -27,6 +31,26 @@ file,label,subject,split
 S005/001/S005_001_00000011.png,disgust,S005,train"""
 
 
+def _check_entries(values: Any) -> None:
+    found = np.asarray(values)
+    if found.ndim != 1 or len(found) == 0:
+        raise ValueError(f"one entry per picture is needed, shape (n,); got shape {found.shape}.")
+
+
+def _check_pictures(paths: Any) -> None:
+    if isinstance(paths, str) or not hasattr(paths, "__len__") or not len(paths):
+        raise TypeError(f"paths must be a list of one or more paths; got {paths!r}.")
+    for path in paths:
+        check_path(path, name="paths")
+
+
+@judged(
+    y=_check_entries,
+    groups=_check_entries,
+    test_size=[Interval(Real, 0, 1, closed="neither")],
+    val_size=[Interval(Real, 0, 1, closed="left")],
+    random_state=["random_state"],
+)
 def make_split(
     y: ArrayLike,
     groups: ArrayLike | None = None,
@@ -106,7 +130,7 @@ def make_split(
             warnings.warn(
                 f"The part {part!r} has no faces of {absent}. Try another random_state, or other "
                 "sizes.",
-                stacklevel=2,
+                stacklevel=3,
             )
     return split
 
@@ -151,6 +175,14 @@ def _hold_out(
     return np.sort(np.concatenate(parts[: wanted.numerator]))
 
 
+@judged(
+    path=check_path,
+    paths=_check_pictures,
+    target=_check_entries,
+    split=_check_entries,
+    subject=_check_entries,
+    root=[None, str, PathLike],
+)
 def write_split(
     path: str | PathLike[str],
     paths: list[str],
@@ -228,6 +260,7 @@ def write_split(
     write_table(output, Path(os.path.abspath(folder)), whole, ["label", "subject", "split"], cells)
 
 
+@reader
 def read_split(
     path: str | PathLike[str],
     *,

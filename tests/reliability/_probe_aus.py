@@ -341,21 +341,9 @@ def au_calls() -> dict[str, Call]:
                         "paths": [7, None, [], "a.jpg", [7, 8]],
                     },
                 ),
-                "read_libreface": (
-                    {"path": "table.csv"},
-                    {"path": read_paths(), "kind": choices()},
-                ),
-                "read_openface": (
-                    {"path": "table.csv"},
-                    {
-                        "path": read_paths(),
-                        "kind": choices(),
-                        "min_confidence": [-0.1, 1.1, "a", None, float("nan")],
-                    },
-                ),
-                "read_pyfeat": ({"path": "table.csv"}, {"path": read_paths()}),
             },
         ),
+        **_table_calls(),
         **methods(
             "LandmarkDetector",
             functools.cache(lambda: public("adafer.aus", "LandmarkDetector")()),
@@ -399,3 +387,16 @@ def aligner_calls() -> dict[str, Call]:
             },
         ),
     }
+
+
+def _table_calls() -> dict[str, Call]:
+    words = {
+        "path": read_paths(),
+        "kind": choices(),
+        "min_confidence": [-0.1, 1.1, "a", None, float("nan")],
+    }
+    names = ("read_libreface", "read_openface", "read_pyfeat")
+    made = functions("adafer.aus", {name: ({"path": "no table.csv"}, words) for name in names})
+    for call in made.values():
+        call.works = False  # there is no such table; what else is wrong is told before that
+    return made

@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 from _probes import IMAGES, NOTHING, Call, choices, functions, public, read_paths, write_paths
 
+_OF_OTHER_FOLDERS = {
+    "load_affectnet", "load_ck_plus", "load_expw", "load_fer2013", "load_ferplus", "load_jaffe",
+    "load_raf_db", "load_split_folders", "load_image_paths", "read_split",
+}  # fmt: skip
+
 
 def reading_calls() -> dict[str, Call]:
     # words are judged before the folder is looked at
@@ -19,11 +24,12 @@ def reading_calls() -> dict[str, Call]:
         "size": [0, -1, 1.5, "a", 10**9],
         "margin": [-0.5, float("nan"), float("inf"), "a", None, 10**9],
         "classes": [7, [], "anger", [7, 8], ["anger", "anger"]],
-        "label_names": ["no such", 7, None, {"a": 7}],
+        **{name: ["yes", 7, None] for name in ("return_X_y", "contempt", "neutral", "aligned")},
+        "label_names": ["no such", 7, None],
         "label_rule": ["no such", 7, None],
         "fer2013": ["/no/such/file.csv", 7.5],
         "n_peak": [0, -1, 1.5, "a", None],
-        "min_confidence": [-1.0, float("nan"), "a", 10**9],
+        "min_confidence": [-1.0, float("nan"), "a"],
         "domain": choices(),
         "root": ["/no/such/folder", 7.5],
     }
@@ -39,6 +45,8 @@ def reading_calls() -> dict[str, Call]:
         if name.startswith("load_") or name == "read_split":
             right = {} if name == "load_facs_faces" else {"path": "folder"}
             wrong = {**words, "path": read_paths()}
+            if name == "read_split":
+                wrong["root"] = [7.5]
             if name == "load_facs_faces":
                 wrong["split"] = ["no such", 7, None, "val"]
             found[name] = (right, wrong)
@@ -76,6 +84,9 @@ def reading_calls() -> dict[str, Call]:
         ),
     }  # fmt: skip
     made = functions("adafer.datasets", found)
+    for name, call in made.items():
+        # the folder is none of theirs; what else is wrong is told before that
+        call.works = name not in _OF_OTHER_FOLDERS
     load = public("adafer.datasets", "load_image_folder")
     made["save_crops"] = Call(
         public("adafer.datasets", "save_crops"),

@@ -224,11 +224,11 @@ def other_calls() -> dict[str, Call]:
     }  # fmt: skip
     table: Mapping[str, Mapping[str, tuple[dict, dict]]] = {
         "adafer.faces": {
-            "check_faces": ({"X": IMAGES}, {"X": pictures()}),
-            "read_faces": ({"X": IMAGES}, {"X": pictures(), "size": [0, -1, 1.5, "a", 10**9], "on_error": choices()}),
-            "read_face": ({"path": "saved/model.json"}, {"path": read_paths()}),
+            "check_faces": ({"X": IMAGES}, {"X": pictures(), "limits": [7, "no", {}]}),
+            "read_faces": ({"X": IMAGES}, {"X": pictures(), "size": [0, -1, 1.5, "a", 10**9], "on_error": choices(), "limits": [7, "no", {}]}),
+            "read_face": ({"path": "folder/anger/0.png"}, {"path": read_paths(), "limits": [7, "no", {}]}),
             "resize_faces": ({"images": IMAGES, "size": 16}, {"images": [7, None, IMAGES.astype(float), IMAGES[..., :2], [None]], "size": [0, -1, 1.5, "a", None, 10**9]}),
-            "decode_face": ({"content": b""}, {"content": [7, None, "text", b"", b"text"], "max_pixels": [0, -1, 1.5, "a"]}),
+            "decode_face": ({"content": b"P6 2 1 255 " + bytes(6)}, {"content": [7, None, "text"], "max_pixels": [0, -1, 1.5, "a"], "limits": [7, "no", {}]}),
         },
         "adafer.persistence": {
             "save_model": ({"classifier": model, "path": "again"}, {"classifier": [7, None, NOTHING], "path": write_paths()}),
