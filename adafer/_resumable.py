@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECKPOINT_CONSTRAINTS",
+    "FIT",
     "check_checkpoints",
     "data_digests",
     "network_digest",
@@ -37,8 +38,9 @@ CHECKPOINT_CONSTRAINTS: dict[str, list] = {
     "checkpoint_dir": [None, str, os.PathLike],
     "resume": [StrOptions({"auto", "never"})],
 }
-# in `checkpoint_dir`: stands for a name that each fit has of its own
-_FIT = "{fit}"
+# in braces in `checkpoint_dir`: stands for a name that each fit has of its own
+FIT = "fit"
+_FIT = f"{{{FIT}}}"
 
 
 def check_checkpoints(estimator: Any) -> None:

@@ -70,7 +70,7 @@ _RESULTS = (
     "opinion_accuracies_",
 )
 # a model that is used elsewhere must not write there
-_OF_THIS_MACHINE = ("cache", "store", "checkpoint_dir", "resume")
+OF_THIS_MACHINE = ("cache", "store", "checkpoint_dir", "resume")
 
 # names under which adafer.aus._network_files reads them
 _AGAIN, _MAX_IMAGE_SIZE = AGAIN, MAX_IMAGE_SIZE
@@ -218,7 +218,7 @@ def _class(name: str) -> type[DomainClassifier]:
 def _describe(classifier: DomainClassifier) -> dict[str, Any]:
     parameters, left_out = {}, []
     for name, value in classifier.get_params(deep=False).items():
-        if name in _OF_THIS_MACHINE:
+        if name in OF_THIS_MACHINE:
             continue
         try:
             parameters[name] = _to_json(value)
@@ -276,7 +276,7 @@ def _to_json(value: Any) -> Any:
             "parameters": {
                 name: _to_json(item)
                 for name, item in parameters.items()
-                if name not in _OF_THIS_MACHINE
+                if name not in OF_THIS_MACHINE
             },
         }
     raise TypeError(f"{type(value).__name__} cannot be stored as JSON")

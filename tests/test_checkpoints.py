@@ -180,7 +180,7 @@ def test_a_fit_that_is_done_is_there_at_once(feature_problem, tmp_path, monkeypa
     assert again.history_ == first.history_
 
 
-def test_what_was_done_is_not_done_again(feature_problem, tmp_path, monkeypatch):
+def test_what_was_done_is_not_done_again(feature_problem, tmp_path, monkeypatch, capsys):
     p = given(feature_problem)
     with killed_after(4, monkeypatch):
         make(AdaFERClassifier, FUSED, tmp_path).fit(**p)
@@ -191,8 +191,11 @@ def test_what_was_done_is_not_done_again(feature_problem, tmp_path, monkeypatch)
         "_epoch",
         lambda self, stage, n, *rest: run.append((stage, n)) or epoch(self, stage, n, *rest),
     )
-    make(AdaFERClassifier, FUSED, tmp_path).fit(**p)
+    make(AdaFERClassifier, FUSED, tmp_path, verbose=1).fit(**p)
     assert run == [("joint", 2)]
+    said = capsys.readouterr().err
+    assert "source   2 | from the checkpoint" in said
+    assert " joint   2 | from the checkpoint" in said
 
 
 @pytest.mark.parametrize("n", [1, 4, 9, 14])
@@ -636,3 +639,18 @@ def test_a_saved_model_knows_no_checkpoints(feature_problem, tmp_path):
     clf = make(AdaFERClassifier, PAPER, tmp_path / "checkpoints")
     clf.fit(**given(feature_problem)).save(tmp_path / "model")
     assert AdaFERClassifier.load(tmp_path / "model").checkpoint_dir is None
+
+
+def test_a_saved_au_network_knows_no_checkpoints(face_problem, tmp_path):
+    net = AUNetwork(
+        ["AU01", "AU12"],
+        backbones=("convnet", "convnet"),
+        image_size=24,
+        epochs=1,
+        device="cpu",
+        checkpoint_dir=tmp_path / "checkpoints",
+    )
+    net.fit(face_problem["X"], (face_problem["au_src"][:, :2] > 0.5).astype(int))
+    net.save(tmp_path / "net")
+    assert AUNetwork.load(tmp_path / "net").checkpoint_dir is None
+    assert "checkpoints" not in (tmp_path / "net" / "model.json").read_text(encoding="utf-8")

@@ -30,6 +30,7 @@ from .._versions import versions
 from ..persistence import (
     FORMAT,
     FORMAT_VERSION,
+    OF_THIS_MACHINE,
     TENSORS,
     _entries_of,
     _from_json,
@@ -67,6 +68,8 @@ def save_network(network: AUNetwork, path: str | os.PathLike[str]) -> None:
 def _describe(network: AUNetwork) -> dict[str, Any]:
     parameters, left_out = {}, []
     for name, value in network.get_params(deep=False).items():
+        if name in OF_THIS_MACHINE:
+            continue
         try:
             parameters[name] = _to_json(value.tolist() if isinstance(value, np.ndarray) else value)
         except TypeError:

@@ -13,35 +13,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_images
-from .._fit_identity import array_digest
-from .._resumable import (
-    CHECKPOINT_CONSTRAINTS,
-    check_checkpoints,
-    open_checkpoints,
-    weights_digest,
-)
+from .._resumable import CHECKPOINT_CONSTRAINTS, check_checkpoints
 from .._sklearn import AdaFEREstimator, Interval, StrOptions, fit_context
 from ..faces import check_faces, read_faces, resize_faces
 from ..target import unwrap_target
 from ._au_labels import (
     au_relations,
-    balance_weights,
     check_variety,
     read_au_labels,
 )
+from ._network_training import start, train
 
 if TYPE_CHECKING:
     from ..deep.mlcr import MLCRNetwork
-    from ..deep.trainer_state import SharedCheckpoints
 
 __all__ = ["AUNetwork"]
-
-# Faces that the statistics of batch normalisation are estimated on, at most.
-_STATISTICS_ROWS = 10_000
 
 
 class AUNetwork(AdaFEREstimator):
@@ -296,8 +285,7 @@ class AUNetwork(AdaFEREstimator):
         )
         check_variety(labels, names)
         relations = au_relations(labels, self.relation_threshold)
-        drawn = int(check_random_state(self.random_state).randint(2**31 - 1))
-        network, reports, rng = self._start(relations, drawn)
+        begun = start(self, relations)
         check_checkpoints(self)
 
         # without the loss they are there for, they would only cost time
@@ -306,109 +294,14 @@ class AUNetwork(AdaFEREstimator):
             read_faces(part, self.image_size, name=name)
             for part, name in zip(used, ("X", "X_unlabelled"), strict=False)
         ]
-        data = {} if self.checkpoint_dir is None else self._digests(inputs, labels, names)
-        with open_checkpoints(self, data, drawn) as checkpoints:
-            if checkpoints is not None and checkpoints.seed != drawn:
-                network, reports, rng = self._start(relations, checkpoints.seed)
-            history = self._train(network, inputs, labels, rng, checkpoints)
-        self.network_ = network.cpu().eval()
-        self.history_ = history
-        self.n_iter_ = len(history)
+        self.network_, self.weights_reports_, self.history_ = train(
+            self, begun, inputs, labels, names, relations
+        )
+        self.n_iter_ = len(self.history_)
         self.au_names_ = names
         self.relations_ = relations
         self.image_shape_ = (int(self.image_size), int(self.image_size), 3)
-        self.weights_reports_ = reports
         return self
-
-    def _start(
-        self, relations: NDArray, drawn: int
-    ) -> tuple[MLCRNetwork, list, np.random.Generator]:
-        """Make the network, and the generator of all draws."""
-        rng = np.random.default_rng(drawn)
-        return *self._build(relations, int(rng.integers(2**31))), rng
-
-    def _digests(self, inputs: list, labels: NDArray, names: list[str]) -> dict[str, str | None]:
-        """Digests of all that `fit` learns from, by the names of its parameters."""
-        found = {"Y_au": array_digest(labels, more=names), "weights": None}
-        for name, part in zip(("X", "X_unlabelled"), inputs, strict=False):
-            found[name] = array_digest(part, "pictures")
-        weights = self.weights
-        if weights is not None:
-            pair = [weights] * 2 if isinstance(weights, (str, os.PathLike)) else weights
-            parts = map(weights_digest, pair, self.backbones)
-            found["weights"] = array_digest(np.empty(0), "content", more=list(parts))
-        return found
-
-    def _build(self, relations: NDArray, seed: int) -> tuple[MLCRNetwork, list]:
-        import torch
-
-        from ..deep.device import resolve_device, seeded
-        from ..deep.mlcr import build_mlcr_network
-
-        resolve_device(self.device)
-        backbones, weights = list(self.backbones), self.weights
-        if weights is None or isinstance(weights, (str, os.PathLike)):
-            weights = [weights, weights]
-        for name, pair in (("backbones", backbones), ("weights", weights)):
-            if len(pair) != 2:
-                raise ValueError(
-                    f"{name} must have 2 entries, one for each view; got {len(pair)}: {pair}."
-                )
-        if not all(isinstance(name, str) for name in backbones) or "mlp" in backbones:
-            raise ValueError(
-                f"backbones must be names of networks for pictures; got {backbones}. Expected "
-                "'convnet' or torchvision networks such as 'resnet18'."
-            )
-        with seeded(seed, torch.device("cpu")):
-            return build_mlcr_network(
-                backbones,
-                relations,
-                self.relation_weight,
-                image_size=self.image_size,
-                weights=weights,
-            )
-
-    def _train(
-        self,
-        network: MLCRNetwork,
-        inputs: list,
-        labels: NDArray[np.float32],
-        rng: np.random.Generator,
-        checkpoints: SharedCheckpoints | None,
-    ) -> list[dict]:
-        from ..deep.batches import Feed
-        from ..deep.device import resolve_device, seeded
-        from ..deep.inference import estimate_statistics
-        from ..deep.mlcr import MLCRTrainer
-
-        device = resolve_device(self.device)
-        with seeded(int(rng.integers(2**31)), device):
-            trainer = MLCRTrainer(
-                network,
-                device=device,
-                precision=self.precision,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                learning_rate_decay=self.learning_rate_decay,
-                weight_decay=self.weight_decay,
-                augmented=self.augment,
-                rng=rng,
-                verbose=self.verbose,
-            )
-            trainer.checkpoints = checkpoints
-            feed = Feed(inputs, device)
-            trainer.fit(
-                feed,
-                labels,
-                balance_weights(labels),
-                lambda_orthogonality=self.lambda_orthogonality,
-                lambda_consistency=self.lambda_consistency,
-                epochs=self.epochs,
-            )
-            if trainer.history:
-                rows = rng.permutation(len(feed))[:_STATISTICS_ROWS]
-                estimate_statistics(network, feed, rows)  # type: ignore[arg-type]
-        return trainer.history
 
     # --------------------------------------------------------------- predicting
 

@@ -307,6 +307,8 @@ class Trainer:
             scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, self.learning_rate_decay)
             model.train()
             n_done = self._resume(number, beside, optimizer, scheduler)
+            if n_done and self.verbose:
+                tqdm.write(f"{stage:>6} {n_done:>3} | from the checkpoint", file=sys.stderr)
             with self._compiled_backbone():
                 for epoch in range(n_done, epochs):
                     yield epoch, model, optimizer

@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .._resumable import FIT
 from ..picture_files import read_file
 from .methods import METHODS, build_estimator, takes_parameter
 from .plan import (
@@ -356,6 +357,8 @@ def _filled(value: Any, where: str, paths: Mapping[str, str]) -> Any:
         return [_filled(item, where, paths) for item in value]
     if not isinstance(value, str):
         return value
+    # stays as it is: in `checkpoint_dir` each fit puts its own name there
+    paths = {FIT: f"{{{FIT}}}", **paths}
     missing = [name for name in _VARIABLE.findall(value) if name not in paths]
     if missing:
         raise ValueError(

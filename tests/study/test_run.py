@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import fields
 
 import numpy as np
@@ -67,6 +68,19 @@ def test_every_cell_is_scored_by_every_protocol(plan_of, run, feature_problem):
     facts = {row.method: row.result["facts"] for row in study.rows}
     assert 0 < facts["adafer"]["coverage"] <= 1
     assert facts["source_only"] == {}
+
+
+def test_cells_may_keep_checkpoints(plan_of, run, table, tmp_path):
+    kept = {**table["base"], "checkpoint_dir": str(tmp_path / "checkpoints" / "{fit}")}
+    study = run(plan_of(methods=["pseudo_hard", "adafer"], base=kept))
+    assert study.failures == []
+    # two source stages, and two joint stages each
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 6
+    for output in tmp_path.glob("**/cells"):
+        shutil.rmtree(output)
+    again = run(plan_of(methods=["pseudo_hard", "adafer"], base=table["base"]))
+    assert again.n_computed == 4
+    assert results_of(again) == results_of(study)
 
 
 def test_nothing_is_computed_twice(plan_of, run, count_fits):
