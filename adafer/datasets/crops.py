@@ -252,7 +252,7 @@ def _each_crop(
                 continue
             height, width = picture.shape[:2]
             problem = ValueError(
-                f"{held!r}: the box {boxes[row].tolist()} holds nothing of the photograph of "
+                f"{held!r}: boxes[{row}], {boxes[row].tolist()}, holds nothing of the photograph of "
                 f"{width} x {height} pixels; expected left, top, right, bottom. Correct the box, "
                 'or leave the face out with on_error="skip".'
             )
@@ -282,8 +282,8 @@ def _check_boxes(paths: Any, boxes: ArrayLike, margin: float) -> NDArray[np.int6
     checked = np.asarray(boxes)
     if checked.shape != (len(paths), 4) or checked.dtype.kind not in "iu":
         raise ValueError(
-            f"boxes must be integers of shape ({len(paths)}, 4), a row per path: left, top, right, "
-            f"bottom; got {checked.dtype} of shape {checked.shape}."
+            f"boxes must be integers of shape ({len(paths)}, 4), a row for each of paths: left, top, "
+            f"right, bottom; got {checked.dtype} of shape {checked.shape}."
         )
     if not 0 <= margin < np.inf:
         raise ValueError(f"margin must be a number of at least 0; got {margin!r}.")
