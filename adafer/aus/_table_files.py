@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,10 +62,21 @@ def _read_csv(file: Path, *, empty: bool = False) -> DataFrame:
     return frame
 
 
+def _whole_lines(stream: Iterable[str]) -> Iterator[str]:
+    """Pass lines on, none of which ends in a lone carriage return: pandas loses a cell there."""
+    for number, line in enumerate(stream, start=1):
+        if line.endswith("\r"):
+            raise ValueError(
+                f"line {number} ends in a carriage return without a line feed; save the table "
+                "with the line ends of Unix or Windows"
+            )
+        yield line
+
+
 def _check_form(file: Path) -> None:
     """Refuse what pandas would mend in silence: columns of one name, rows of other lengths."""
     with file.open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.reader(stream, skipinitialspace=True, strict=True)
+        rows = csv.reader(_whole_lines(stream), skipinitialspace=True, strict=True)
         header = [name.strip() for name in next(rows, [])]
         twice = [name for name, n in Counter(header).items() if n > 1 and name]
         if twice:

@@ -339,6 +339,7 @@ def test_many_pictures_of_one_name_are_joined_quickly():
         ("input,AU01,AU02\na.png,0.1,0.2\nb.png,0.3\n", "line 3 has 2 cells under 3 columns"),
         ('input,AU01\n"a.png,0.1\n', "unexpected end of data"),
         ("input,AU01\na.png,0_1\n", "'_'"),
+        ("input,AU01,AU02\n\r,0.5,0.1\nb.png,0.3,0.2\n", "a carriage return without a line feed"),
         ("input,AU01\na.png,4.5\n", "expected values in"),
         ("input,AU01\na.png,55\n", "expected values in"),
         ("input,AU01\na.png,inf\n", "expected values in"),
