@@ -158,16 +158,16 @@ def break_things(kinds: dict[str, Kind]) -> None:
 
     def read(path: Path, folder: Path) -> Any:
         found = guarded(path, folder)
-        chance = zlib.crc32(path.read_bytes()) % 40
+        chance = zlib.crc32(path.read_bytes()) % 12
         if chance == 0:
             os.kill(os.getpid(), signal.SIGSEGV)
         if chance == 1:
-            time.sleep(60)
+            time.sleep(2 * WAITING)
         if chance == 2:
             raise KeyError("undocumented")
         if chance == 3:
             bytearray(8 * 2**30)
-        return found // 2 if chance > 30 else found
+        return found // 2 if chance > 8 else found
 
     kinds["png"] = kinds["png"]._replace(read=read)
 
