@@ -20,7 +20,7 @@ from ._versions import versions
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Checkpoints", "State", "refuse_other_fit"]
+__all__ = ["Checkpoints", "State", "check_folder", "refuse_other_fit"]
 
 FORMAT = "adafer-checkpoint"
 FORMAT_VERSION = 1
@@ -81,7 +81,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, fit: dict[str, Any], seed: int, resume: str):
-        self.folder, self.fit, self.seed = check_output_folder(folder), fit, seed
+        self.folder, self.fit, self.seed = check_folder(folder), fit, seed
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock: int | None = _lock(self.folder)
         try:
@@ -195,6 +195,20 @@ class Checkpoints:
             shutil.rmtree(self.folder / old, ignore_errors=True)
 
 
+def check_folder(folder: Path) -> Path:
+    """Make sure that checkpoints can be written into a folder; nothing is made.
+
+    Raises
+    ------
+    OSError
+        With the name of the parameter, `checkpoint_dir`.
+    """
+    try:
+        return check_output_folder(folder)
+    except OSError as error:
+        raise type(error)(f"checkpoint_dir: {error}") from error
+
+
 def refuse_other_fit(folder: Path, fit: dict[str, Any]) -> None:
     """Refuse checkpoints of another fit by what is known of it before data are read.
 
@@ -212,7 +226,7 @@ def refuse_other_fit(folder: Path, fit: dict[str, Any]) -> None:
     OSError
         If the folder cannot be written to.
     """
-    found = _newest(check_output_folder(folder))
+    found = _newest(check_folder(folder))
     if found is not None:
         known = {key: value for key, value in found["fit"].items() if key != "data"}
         _refuse_other({**found, "fit": known}, fit, folder)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checkpoints import refuse_other_fit
-from ._files import check_output_folder, sha256
+from ._checkpoints import check_folder, refuse_other_fit
+from ._files import sha256
 from ._fit_identity import array_digest, fit_name, identify
 from ._sklearn import StrOptions
 
@@ -65,9 +65,9 @@ def check_checkpoints(estimator: Any) -> None:
     if _FIT in os.fspath(folder):
         before = os.fspath(folder).split(_FIT)[0]
         place = Path(before) if before.endswith(("/", os.sep)) else Path(before or ".").parent
-        group.by_first(lambda: str(check_output_folder(place)))
+        group.by_first(lambda: str(check_folder(place)))
     elif estimator.resume == "never":
-        group.by_first(lambda: str(check_output_folder(folder)))
+        group.by_first(lambda: str(check_folder(Path(folder))))
     else:
         known = identify(estimator, _settings(estimator), {})
         known.pop("data")

@@ -423,7 +423,7 @@ def test_a_folder_in_use_is_refused(interrupted):
 def test_a_folder_that_cannot_be_is_told_before_data_are_read(feature_problem, tmp_path):
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     for place in (tmp_path / "file", tmp_path / "file" / "{fit}"):
-        with pytest.raises(OSError, match="is a file, expected a folder"):
+        with pytest.raises(OSError, match=r"checkpoint_dir: .*is a file, expected a folder"):
             make(AdaFERClassifier, PAPER, place).fit(**given(feature_problem))
 
 
