@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from sklearn.utils import check_random_state
 
+from ._checks import naming
 from ._files import check_output_folder, new_file
+from ._sklearn import HasMethods, Interval, judged
 from ._versions import versions
 from .annotation import AUGuidedAnnotator
 from .aus import AUExtractor
@@ -80,6 +83,19 @@ class DemoSettings:
         return cls(image_size=32, source_epochs=1, epochs=1, max_faces=70)
 
 
+def _judge_device(device: Any) -> None:
+    from .deep.device import resolve_device
+
+    resolve_device(device)
+
+
+@judged(
+    seed=[Interval(Integral, 0, 2**32 - 1, closed="both")],
+    settings=[None, DemoSettings],
+    au_extractor=[None, HasMethods("score_faces")],
+    device=_judge_device,
+    verbose=["verbose"],
+)
 def run_demo(
     output: str | PathLike[str] = "demo",
     *,
@@ -126,6 +142,8 @@ def run_demo(
     ------
     OSError
         If the output cannot be written; told before anything is computed.
+    ValueError, TypeError
+        If another argument is wrong.
 
     Examples
     --------
@@ -134,7 +152,8 @@ def run_demo(
     >>> result["adafer_accuracy"]  # doctest: +SKIP
     """
     settings = DemoSettings() if settings is None else settings
-    output = check_output_folder(output)
+    with naming("output"):
+        output = check_output_folder(output)
     clock = _Clock(verbose)
     pick = _picker(settings.max_faces, seed)
 

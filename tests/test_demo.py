@@ -119,3 +119,20 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypat
     for path in (tmp_path / "file", tmp_path / "file" / "demo"):
         with pytest.raises(NotADirectoryError, match="is a file, expected a folder"):
             run_demo(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"output": 7.5}, r"output: .*not float"),
+        ({"seed": -1}, "'seed' parameter of run_demo"),
+        ({"settings": "quick"}, "'settings' parameter"),
+        ({"au_extractor": "landmarks"}, "'au_extractor' parameter"),
+        ({"device": "no such"}, "device='no such' is not known"),
+        ({"verbose": "much"}, "'verbose' parameter"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_is_computed(tmp_path, wrong, words, monkeypatch):
+    monkeypatch.setattr(demo_module, "load_facs_faces", lambda **_: pytest.fail("work was begun"))
+    with pytest.raises((ValueError, TypeError), match=words):
+        run_demo(**{"output": tmp_path / "demo", **wrong})

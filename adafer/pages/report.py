@@ -7,7 +7,12 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from sklearn.utils.validation import check_is_fitted
+
+from .._checks import naming
+from .._domain_classifier import DomainClassifier
 from .._files import check_output_file, new_file
+from .._sklearn import N_JOBS, StrOptions, judged
 from ..faces import OnError
 from ..study.blocks import Block, Heading, Paragraph, to_html
 from .face_blocks import face_blocks
@@ -23,6 +28,14 @@ RESPONSIBLE_USE = (
 )
 
 
+@judged(
+    model=[str, PathLike, DomainClassifier],
+    faces=[None, str, PathLike],
+    pictures=["boolean"],
+    title=[None, str],
+    on_error=[StrOptions({"raise", "skip"})],
+    n_jobs=N_JOBS,
+)
 def write_report(
     model: Any,
     output: str | PathLike[str],
@@ -59,9 +72,11 @@ def write_report(
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the model or the faces cannot be read, or the model takes features
-        and faces are given.
+    sklearn.exceptions.NotFittedError
+        If the model is not fitted.
+    FileNotFoundError, ValueError, TypeError
+        If the model or the faces cannot be read, the model takes features and
+        faces are given, or another argument is wrong.
     OSError
         If the page cannot be written.
 
@@ -79,12 +94,15 @@ def write_report(
     >>> "AdaFERClassifier" in text
     True
     """
-    path = check_output_file(output)
+    with naming("output"):
+        path = check_output_file(output)
     if isinstance(model, (str, PathLike)):
         from ..persistence import load_model
 
         title = title or Path(fspath(model)).resolve().name
-        model = load_model(model)
+        with naming("model"):
+            model = load_model(model)
+    check_is_fitted(model)
     title = f"Model {title or type(model).__name__}"
     blocks: list[Block] = [Heading(title, 1), Paragraph(RESPONSIBLE_USE), *fact_blocks(model)]
     if faces is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -12,8 +13,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from .._checks import naming
 from .._resumable import FIT
+from .._sklearn import judged
 from ..picture_files import read_file
+from ._arguments import judge_base, judge_name, judge_path, judge_paths
+from ._tables import check_keys, check_table, names_of, text_of
 from .methods import METHODS, build_estimator, takes_parameter
 from .plan import (
     FIGURES,
@@ -41,8 +46,10 @@ _EMBEDDED = (
 # what no study needs, but a file that is wrong may ask for
 _MAX_BYTES, _MAX_INCLUDES, _MAX_RUNS = 2**24, 16, 10_000
 _VARIABLE = re.compile(r"\{(\w+)\}")
+_COMMON: dict[str, Any] = {"paths": judge_paths, "embedded": ["boolean"], "base": judge_base}
 
 
+@judged(path=judge_path, **_COMMON)
 def read_plan(
     path: str | PathLike[str],
     *,
@@ -72,17 +79,20 @@ def read_plan(
 
     Raises
     ------
-    FileNotFoundError, OSError
+    OSError
         If there is no such file, or it cannot be read.
-    ValueError
-        If it is no TOML, or something in it is unknown, missing or wrong.
+    ValueError, TypeError
+        If it is no TOML, something in it is unknown, missing or wrong, or another
+        argument is.
     """
     path = Path(path)
     table = _read_toml(path)
-    try:
-        if seeds is not None:
+    if seeds is not None:
+        with naming("seeds"):
             table["seeds"] = list(seeds)
-            table.get("embedded", {}).pop("seeds", None)
+        if isinstance(table.get("embedded"), dict):
+            table["embedded"].pop("seeds", None)
+    try:
         return make_plan(
             table,
             name=path.stem,
@@ -110,10 +120,15 @@ def _read_toml(path: Path, depth: int = 0) -> dict[str, Any]:
         raise FileNotFoundError(
             f"There is no plan {str(path)!r}. Give the path of a TOML file, see docs/studies.md."
         ) from error
+    except OSError as error:
+        raise type(error)(
+            f"The plan {str(path)!r} cannot be read: {error.strerror}. Give the path of a TOML "
+            "file."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"The plan {str(path)!r} is no TOML: {error}.") from error
     if "include" in table:
-        included = _text(table, "include", "")
+        included = text_of(table, "include", "")
         del table["include"]
         table = _merged(_read_toml(path.parent / included, depth + 1), table)
     return table
@@ -131,11 +146,12 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
+@judged(table=[Mapping], name=judge_name, folder=[None, str, PathLike], **_COMMON)
 def make_plan(
     table: Mapping[str, Any],
     *,
     name: str = "study",
-    folder: Path | None = None,
+    folder: str | PathLike[str] | None = None,
     paths: Mapping[str, str] | None = None,
     embedded: bool = False,
     base: Mapping[str, Any] | None = None,
@@ -148,7 +164,7 @@ def make_plan(
         As in the TOML file.
     name : str, default="study"
         Of the result files.
-    folder : pathlib.Path, optional
+    folder : path, optional
         Where relative paths in the plan start.
     paths, embedded, base : as in `read_plan`
 
@@ -158,7 +174,7 @@ def make_plan(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If something is unknown, missing or wrong.
 
     Examples
@@ -173,6 +189,8 @@ def make_plan(
     ['source_only', 'adafer, epsilon = 0', 'adafer, epsilon = 1']
     """
     table = dict(table)
+    paths = {key: os.fspath(value) for key, value in (paths or {}).items()}
+    folder = None if folder is None else Path(folder)
     instead = table.pop("embedded", None)
     if embedded:
         if instead is None:
@@ -181,7 +199,8 @@ def make_plan(
                 "the data sets with --data."
             )
         allowed = {"sources", "targets", "pairs", "data", "base", "seeds", "protocols", "held_out"}
-        _check_keys(instead, allowed | {"methods", "figures"}, "[embedded]")
+        check_table(instead, "[embedded]")
+        check_keys(instead, allowed | {"methods", "figures"}, "[embedded]")
         if "sources" in instead or "targets" in instead or "pairs" in instead:
             for key in ("sources", "targets", "pairs", "data"):
                 table.pop(key, None)
@@ -191,19 +210,21 @@ def make_plan(
         "title", "description", "sources", "targets", "pairs", "data", "methods", "base", "seeds",
         "protocols", "held_out", "reference", "au", "published", "figures",
     }  # fmt: skip
-    _check_keys(table, known, "the plan")
-    for key, kind in {"base": Mapping, "data": Mapping, "au": Mapping, "methods": list}.items():
+    check_keys(table, known, "the plan")
+    kinds: dict[str, Any] = dict.fromkeys(("base", "data", "au"), Mapping)
+    kinds |= dict.fromkeys(("methods", "published", "figures"), list)
+    for key, kind in kinds.items():
         if key in table and not isinstance(table[key], kind):
             raise ValueError(f"{key} is {table[key]!r}; expected {_KINDS[kind]}.")
 
     pairs = _pairs(table)
     data = {
-        key: _data(key, table.get("data", {}), folder, paths or {})
+        key: _data(key, table.get("data", {}), folder, paths)
         for key in dict.fromkeys(key for pair in pairs for key in pair)
     }
     protocols = _protocols(table.get("protocols", ["transductive"]), "protocols")
     for key in ("base", "methods"):
-        table[key] = _filled(table.get(key, {} if key == "base" else []), f"[{key}]", paths or {})
+        table[key] = _filled(table.get(key, {} if key == "base" else []), f"[{key}]", paths)
     methods = _methods(table, base or {})
     names = [method.name for method in methods]
     reference = table.get("reference", "source_only")
@@ -214,9 +235,9 @@ def make_plan(
         reference = by_method[0] if by_method else None
     plan = StudyPlan(
         name=name,
-        title=_text(table, "title", name),
+        title=text_of(table, "title", name),
         description=" ".join(
-            [_text(table, "description", ""), _EMBEDDED if embedded else ""]
+            [text_of(table, "description", ""), _EMBEDDED if embedded else ""]
         ).strip(),
         data=data,
         pairs=pairs,
@@ -240,33 +261,6 @@ _KINDS: dict[Any, str] = {Mapping: "a table", list: "a list"}
 # ------------------------------------------------------------------------ parts
 
 
-def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            mend = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
-                f"{where} has the key {key!r}; expected some of {sorted(known)}.{mend}"
-            )
-
-
-def _text(table: Mapping[str, Any], key: str, default: str) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str):
-        raise ValueError(f"{key} is {value!r}; expected a text.")
-    return value
-
-
-def _names(value: Any, where: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"{where} is {value!r}; expected a list of texts.")
-    if len(set(value)) < len(value):
-        raise ValueError(f"{where} names something twice: {value}. Leave one of them out.")
-    return tuple(value)
-
-
 def _pairs(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     if "pairs" in table:
         if "sources" in table or "targets" in table:
@@ -278,7 +272,7 @@ def _pairs(table: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             raise ValueError(f"pairs is {pairs!r}; expected a list of [source, target].")
         found = tuple((str(source), str(target)) for source, target in pairs)
     else:
-        sources, targets = (_names(table.get(key, []), key) for key in ("sources", "targets"))
+        sources, targets = (names_of(table.get(key, []), key) for key in ("sources", "targets"))
         found = tuple(pair for pair in product(sources, targets) if pair[0] != pair[1])
     if not found:
         raise ValueError(
@@ -293,10 +287,12 @@ def _data(
 ) -> DataPlan:
     where = f"[data.{key}]"
     if key in tables:
+        check_table(tables[key], where)
         table = dict(tables[key])
-        _check_keys(
-            table, [entry.name for entry in fields(DataPlan) if entry.name != "name"], where
-        )
+        check_keys(table, [entry.name for entry in fields(DataPlan) if entry.name != "name"], where)
+        for item in ("reader", "labels", "truth", "groups"):
+            if item in table:
+                text_of(table, item, "")
         if "reader" not in table:
             raise ValueError(f"{where} has no reader; expected {_readers()}.")
         for item, kind in {"limit": int, "options": dict, "path": str, "au": str}.items():
@@ -305,7 +301,7 @@ def _data(
         if "protocols" in table:
             table["protocols"] = _protocols(table["protocols"], f"{where} protocols")
         if "classes" in table:
-            table["classes"] = _names(table["classes"], f"{where} classes")
+            table["classes"] = names_of(table["classes"], f"{where} classes")
         table["held_out"] = _held_out(table.get("held_out"), f"{where} held_out")
         plan = DataPlan(name=key, **table)
     else:
@@ -369,7 +365,7 @@ def _filled(value: Any, where: str, paths: Mapping[str, str]) -> Any:
 
 
 def _protocols(value: Any, where: str) -> tuple[str, ...]:
-    found = _names(value, where)
+    found = names_of(value, where)
     if not found or set(found) - set(PROTOCOLS):
         raise ValueError(f"{where} is {value!r}; expected some of {list(PROTOCOLS)}.")
     return found
@@ -399,8 +395,10 @@ def _methods(table: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[MethodP
     base = {**table.get("base", {}), **more}
     rows: list[MethodPlan] = []
     for row in table.get("methods", []):
+        if not isinstance(row, str):
+            check_table(row, "a method")
         entry: dict[str, Any] = {"method": row} if isinstance(row, str) else dict(row)
-        _check_keys(entry, {"method", "name", "parameters", "grid"}, "a method")
+        check_keys(entry, {"method", "name", "parameters", "grid"}, "a method")
         method = entry.get("method")
         if not isinstance(method, str) or (method not in METHODS and ":" not in method):
             close = difflib.get_close_matches(str(method), METHODS, 1)
@@ -411,7 +409,14 @@ def _methods(table: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[MethodP
             )
         shared = {key: value for key, value in base.items() if takes_parameter(method, key)}
         own, grid = entry.get("parameters", {}), entry.get("grid", {})
-        name = entry.get("name", method)
+        for key in ("parameters", "grid"):
+            check_table(entry.get(key, {}), f"{key} of the method {method!r}")
+        for key, values in grid.items():
+            if not isinstance(values, list) or not values:
+                raise ValueError(
+                    f"the grid of the method {method!r} has {key} = {values!r}; expected a list."
+                )
+        name = text_of(entry, "name", method)
         if math.prod(len(values) for values in grid.values()) > _MAX_RUNS:
             raise ValueError(f"the grid of {name!r} has more than {_MAX_RUNS} points. Shorten it.")
         for values in product(*grid.values()):
@@ -424,9 +429,11 @@ def _methods(table: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[MethodP
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"several methods are named {twice[0]!r}. Give each a name of its own.")
-    for key in table.get("base", {}):
-        if not any(takes_parameter(name, key) for name in {*METHODS, *(r.method for r in rows)}):
-            raise ValueError(f"[base] has {key!r}, a parameter that no method has.")
+    for where, keys in (("[base]", table.get("base", {})), ("base", more)):
+        for key in keys:
+            known = {*METHODS, *(row.method for row in rows)}
+            if not any(takes_parameter(method, key) for method in known):
+                raise ValueError(f"{where} has {key!r}, a parameter that no method has.")
     for row in rows:
         try:
             build_estimator(row.method, row.parameters, seed=0)
@@ -436,7 +443,8 @@ def _methods(table: Mapping[str, Any], more: Mapping[str, Any]) -> tuple[MethodP
 
 
 def _published(row: Mapping[str, Any]) -> PublishedPlan:
-    _check_keys(row, [entry.name for entry in fields(PublishedPlan)], "[[published]]")
+    check_table(row, "[[published]]")
+    check_keys(row, [entry.name for entry in fields(PublishedPlan)], "[[published]]")
     if "method" not in row or not isinstance(row.get("values"), Mapping):
         raise ValueError(f"[[published]] is {dict(row)!r}; expected a method and values by target.")
     metric = row.get("metric", "accuracy")
@@ -446,12 +454,13 @@ def _published(row: Mapping[str, Any]) -> PublishedPlan:
 
 
 def _figure(row: Mapping[str, Any], methods: list[str], data: Iterable[str]) -> FigurePlan:
-    _check_keys(row, [entry.name for entry in fields(FigurePlan)], "[[figures]]")
+    check_table(row, "[[figures]]")
+    check_keys(row, [entry.name for entry in fields(FigurePlan)], "[[figures]]")
     row = dict(row)
     if row.get("kind") not in FIGURES:
         raise ValueError(f"[[figures]] kind is {row.get('kind')!r}; expected one of {FIGURES}.")
     for key in ("methods", "labels"):
-        row[key] = _names(row.get(key, []), f"[[figures]] {key}")
+        row[key] = names_of(row.get(key, []), f"[[figures]] {key}")
     if row.get("metric", "accuracy") not in METRICS:
         raise ValueError(f"[[figures]] metric is {row['metric']!r}; expected one of {METRICS}.")
     for name in row["methods"]:
@@ -484,5 +493,5 @@ def _check_extractor(plan: StudyPlan) -> None:
 
     extractor = AUExtractor()
     known = sorted(set(extractor.get_params(deep=False)) - {"cache", "n_jobs", "output", "verbose"})
-    _check_keys(plan.au, known, "[au]")
+    check_keys(plan.au, known, "[au]")
     extractor.set_params(**plan.au)._validate_params()

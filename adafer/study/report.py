@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .._checks import naming
 from .._files import check_output_folder, new_file
+from .._sklearn import judged
 from .._versions import versions
 from .blocks import Block, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .figures import draw_figures
@@ -34,6 +37,17 @@ _FACTS = {
 }
 
 
+def _judge_studies(studies: Any) -> None:
+    several = isinstance(studies, Sequence) and not isinstance(studies, str)
+    if not several or not all(isinstance(study, Study) for study in studies):
+        raise TypeError(
+            f"studies must be a list of Study; got {str(studies)[:80]!r}. Make them by run_studies."
+        )
+    if not studies:
+        raise ValueError("studies is empty; expected one study or more.")
+
+
+@judged(studies=_judge_studies, tell=[callable])
 def write_reports(
     studies: Sequence[Study], output: str | PathLike[str], *, tell: Callable[[str], None] = print
 ) -> list[Path]:
@@ -53,8 +67,16 @@ def write_reports(
     -------
     pages : list of pathlib.Path
         The HTML pages.
+
+    Raises
+    ------
+    OSError
+        If the output cannot be written.
+    ValueError, TypeError
+        If there is no study, or an argument is wrong.
     """
-    folder = check_output_folder(output)
+    with naming("output"):
+        folder = check_output_folder(output)
     pages, together = [], []
     for study in studies:
         name, results = study.plan.name, Results(study)

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from .._checks import naming
 from .._files import check_output_folder, new_file
+from .._sklearn import N_JOBS, Interval, judged
 from ..aus import AUExtractor
+from ._arguments import judge_plans
 from .cells import Cell, Failure, Stage, fit_cell, fit_stage, read_result, stage_of
 from .data import DataSet, Part, load_data_set, source_part, target_parts
 from .methods import uses_aus
@@ -108,6 +112,12 @@ class _Place:
     key: str
 
 
+@judged(
+    plans=judge_plans,
+    jobs=[entry for entry in N_JOBS if entry is not None],
+    threads=[Interval(Integral, 1, None, closed="left")],
+    report=[None, callable],
+)
 def run_studies(
     plans: Sequence[StudyPlan],
     output: str | PathLike[str],
@@ -145,13 +155,15 @@ def run_studies(
 
     Raises
     ------
-    ValueError
-        If data sets are missing or do not fit, before any fit.
+    ValueError, TypeError
+        If there is no plan, data sets are missing or do not fit, or an argument is
+        wrong; before any fit.
     OSError
         If the output cannot be written.
     """
     tell = _to_stderr if report is None else report
-    folder = check_output_folder(output)
+    with naming("output"):
+        folder = check_output_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
     loader = _Loader(folder, jobs, tell)
     prepared = [_prepare(plan, loader) for plan in plans]

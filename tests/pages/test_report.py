@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.exceptions import NotFittedError
 from typer.testing import CliRunner
 
 from adafer import AdaFERClassifier, AUGuidedAnnotator, AUQueryClassifier, SourceOnlyClassifier
@@ -199,3 +200,25 @@ def test_a_broken_picture_stops_unless_it_may_be_skipped(model, faces, tmp_path)
     assert result.exit_code == 2
     assert "broken" in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_arguments_are_named_before_a_page_is_written(tmp_path):
+    page = tmp_path / "r.html"
+    X, y = np.arange(8.0)[:, None], np.repeat(["joy", "sad"], 4)
+    fitted = SourceOnlyClassifier(epochs=0, device="cpu").fit(X, y)
+    refused = [
+        ({"model": 7}, "'model' parameter of write_report"),
+        ({"output": 7.5}, r"output: .*not float"),
+        ({"faces": 7.5}, "'faces' parameter"),
+        ({"pictures": "small"}, "'pictures' parameter"),
+        ({"title": 7}, "'title' parameter"),
+        ({"on_error": "ignore"}, "'on_error' parameter"),
+        ({"n_jobs": 0}, "'n_jobs' parameter"),
+    ]
+    for wrong, words in refused:
+        with pytest.raises((ValueError, TypeError), match=words):
+            write_report(**{"model": fitted, "output": page, **wrong})
+    with pytest.raises(NotFittedError):
+        write_report(SourceOnlyClassifier(), page)
+    assert not page.exists()
+    assert write_report(fitted, page).exists()

@@ -25,6 +25,7 @@ from _probes import (
     labels,
     matrices,
     pictures,
+    public,
     read_paths,
     scores,
     write_paths,
@@ -216,11 +217,14 @@ def _without(given: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, An
 
 def other_calls() -> dict[str, Call]:
     """Faces, models, reports, studies, the demo."""
+    from adafer.aus import AUExtractor
+
     model = fitted("AdaFERClassifier")
     model.save("saved")
     plan = {
-        "sources": ["studio"], "targets": ["wild"], "methods": ["source_only"],
-        "data": {"studio": {"reader": "facs_faces", "domain": "studio"}, "wild": {"reader": "facs_faces", "domain": "wild"}},
+        "sources": ["studio"], "targets": ["wild"], "methods": ["source_only"], "seeds": 1,
+        "base": {"backbone": "convnet", "image_size": 16, "source_epochs": 1, "epochs": 1},
+        "data": {name: {"reader": "facs_faces", "path": name, "limit": 40} for name in ("studio", "wild")},
     }  # fmt: skip
     table: Mapping[str, Mapping[str, tuple[dict, dict]]] = {
         "adafer.faces": {
@@ -237,22 +241,22 @@ def other_calls() -> dict[str, Call]:
             "read_description": ({"path": "saved"}, {"path": read_paths()}),
         },
         "adafer.pages": {
-            "write_report": ({"model": model, "output": "report.html"}, {"model": [7, None, "/no/such/model"], "output": write_paths(), "faces": ["/no/such/folder", 7.5], "on_error": choices(), "n_jobs": [0, 1.5, "all"]}),
+            "write_report": ({"model": model, "output": "report.html"}, {"model": [7, None, "/no/such/model"], "output": write_paths(), "faces": ["/no/such/folder", 7.5], "pictures": ["yes", None, 7], "title": [7, NOTHING], "on_error": choices(), "n_jobs": [0, 1.5, "all"]}),
         },
         "adafer.study": {
-            "make_plan": ({"table": plan}, {"table": [7, None, {}, {**plan, "methods": ["no such"]}, {**plan, "seeds": 0}, {**plan, "seeds": "a"}, {**plan, "no such": 1}], "folder": [7.5], "paths": [7, ["a"]], "base": [7, ["a"], {"no such parameter": 1}]}),
-            "read_plan": ({"path": "plan.toml"}, {"path": read_paths(), "paths": [7, ["a"]], "seeds": [7, [], [-1], ["a"], [1.5]], "base": [7, ["a"], {"no such parameter": 1}]}),
+            "make_plan": ({"table": plan}, {"table": [7, None, {}, {**plan, "methods": ["no such"]}, {**plan, "seeds": 0}, {**plan, "seeds": "a"}, {**plan, "no such": 1}, {**plan, "methods": [7]}, {**plan, "data": {"studio": 7}}, {**plan, "figures": 7}, {**plan, "published": [7]}, {**plan, "methods": [{"method": "adafer", "grid": {"epsilon": 0}}]}], "name": [7, "", "../up", "a/b", "\0", None], "embedded": ["yes", None, 7], "folder": [7.5], "paths": [7, ["a"], {"A": 7}], "base": [7, ["a"], {"no such parameter": 1}]}),
+            "read_plan": ({"path": "plan.toml"}, {"path": read_paths(), "paths": [7, ["a"], {"A": 7}], "seeds": [7, [], [-1], ["a"], [1.5]], "embedded": ["yes", None, 7], "base": [7, ["a"], {"no such parameter": 1}]}),
             "run_studies": ({"plans": [], "output": "study"}, {"plans": [7, None, [], [7], "plan.toml"], "output": write_paths(), "jobs": [0, 1.5, "a", None], "threads": [0, -1, 1.5, "a", None], "report": [7, "a"]}),
-            "write_reports": ({"studies": [], "output": "study"}, {"studies": [7, None, [], [7]], "output": write_paths(), "tell": [7, "a", None]}),
+            "write_reports": ({"output": "study"}, {"studies": [7, None, [], [7]], "output": write_paths(), "tell": [7, "a", None]}),
         },
         "adafer.demo": {
-            "run_demo": ({}, {"output": write_paths(), "seed": [-1, 1.5, "a"], "settings": [7, "quick", {}], "au_extractor": [7, "landmarks", NOTHING], "device": ["no such", 7, None], "verbose": [-1, "a"]}),
+            "run_demo": ({"settings": public("adafer.demo", "DemoSettings").quick(), "au_extractor": AUExtractor(_Brightness())}, {"output": write_paths(), "seed": [-1, 1.5, "a"], "settings": [7, "quick", {}], "au_extractor": [7, "landmarks", NOTHING], "device": ["no such", 7, None], "verbose": [-1, "a"]}),
         },
     }  # fmt: skip
     Path("plan.toml").write_text(
         'sources = ["studio"]\ntargets = ["wild"]\nmethods = ["source_only"]\n'
-        '[data.studio]\nreader = "facs_faces"\ndomain = "studio"\n'
-        '[data.wild]\nreader = "facs_faces"\ndomain = "wild"\n',
+        '[data.studio]\nreader = "facs_faces"\npath = "studio"\n'
+        '[data.wild]\nreader = "facs_faces"\npath = "wild"\n',
         encoding="utf-8",
     )
     found: dict[str, Call] = {}
@@ -260,4 +264,10 @@ def other_calls() -> dict[str, Call]:
         found |= functions(package, rows)
     made: Callable = importlib.import_module("adafer.study").make_plan
     found["run_studies"].arguments = lambda: {"plans": [made(plan)], "output": "study"}
+    run = functools.cache(lambda: found["run_studies"].function([made(plan)], "study"))
+    found["write_reports"].arguments = lambda: {"studies": run(), "output": "study"}
+    # an error in a table names what is in it
+    found["make_plan"].other_names = {
+        "table": ("sources", "seeds", "method", "the plan", "data.studio", "figures", "published")
+    }
     return found
