@@ -166,11 +166,12 @@ class _LabelsOf(BaseEstimator):
 
 
 class _Brightness:
-    au_names = ("AU01", "AU02")
+    au_names = ("AU01", "AU02", "AU04", "AU06")
     identity = "brightness"
 
     def detect(self, images: list) -> Any:
-        return np.array([[i.mean() / 255, 0.5] for i in images], dtype=np.float32)
+        quarters = [(image[::2], image[1::2], image[:9], image[9:]) for image in images]
+        return np.array([[part.mean() / 255 for part in row] for row in quarters], np.float32)
 
 
 def scorer_calls() -> dict[str, Call]:
