@@ -252,8 +252,8 @@ def _each_crop(
                 continue
             height, width = picture.shape[:2]
             problem = ValueError(
-                f"{held!r}: boxes[{row}], {boxes[row].tolist()}, holds nothing of the photograph of "
-                f"{width} x {height} pixels; expected left, top, right, bottom. Correct the box, "
+                f"{held!r}: boxes[{row}], {boxes[row].tolist()}, holds nothing of the photograph "
+                f"of {width} x {height} pixels; expected left, top, right, bottom. Correct the box, "
                 'or leave the face out with on_error="skip".'
             )
         if on_error == "raise" and problem is not None:
@@ -282,8 +282,8 @@ def _check_boxes(paths: Any, boxes: ArrayLike, margin: float) -> NDArray[np.int6
     checked = np.asarray(boxes)
     if checked.shape != (len(paths), 4) or checked.dtype.kind not in "iu":
         raise ValueError(
-            f"boxes must be integers of shape ({len(paths)}, 4), a row for each of paths: left, top, "
-            f"right, bottom; got {checked.dtype} of shape {checked.shape}."
+            f"boxes must be integers of shape ({len(paths)}, 4), a row for each of paths: left, "
+            f"top, right, bottom; got {checked.dtype} of shape {checked.shape}."
         )
     if not 0 <= margin < np.inf:
         raise ValueError(f"margin must be a number of at least 0; got {margin!r}.")
