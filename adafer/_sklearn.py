@@ -125,9 +125,11 @@ def judged(**arguments: list | Callable[[Any], object]) -> Callable[[_Function],
     >>> @judged(colour=[StrOptions({"red"})])
     ... def paint(colour):
     ...     return colour
-    >>> paint("blue")
-    Traceback (most recent call last):
-    sklearn...InvalidParameterError: The 'colour' parameter of paint must be a str among {'red'}...
+    >>> try:
+    ...     paint("blue")
+    ... except ValueError as error:
+    ...     print(error)
+    The 'colour' parameter of paint must be a str among {'red'}. Got 'blue' instead.
     """
 
     def decorate(function: _Function) -> _Function:

@@ -253,7 +253,7 @@ def _each_crop(
             height, width = picture.shape[:2]
             problem = ValueError(
                 f"{held!r}: boxes[{row}], {boxes[row].tolist()}, holds nothing of the photograph "
-                f"of {width} x {height} pixels; expected left, top, right, bottom. Correct the box, "
+                f"of {width} x {height} pixels; expected left, top, right, bottom. Correct it, "
                 'or leave the face out with on_error="skip".'
             )
         if on_error == "raise" and problem is not None:
