@@ -185,7 +185,8 @@ def check_image(image: Any, *, name: str = "image") -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(
             f"{name} must be an RGB picture of uint8 of shape (H, W, 3); got {image.dtype} of "
-            f"shape {image.shape}. Read it with adafer.faces.read_face or check_faces."
+            f"shape {image.shape}. Use adafer.faces.read_faces, which "
+            "converts other forms."
         )
 
 

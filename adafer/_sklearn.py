@@ -101,6 +101,16 @@ def check_sample_weight(sample_weight: Any, X: Any) -> Any:
     return weights
 
 
+class _NoNumber:
+    """Stands for True or False where a number is expected."""
+
+    def __init__(self, value: bool):
+        self.value = value
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -144,6 +154,9 @@ def judged(**arguments: list | Callable[[Any], object]) -> Callable[[_Function],
             for name, value in given.items():
                 wanted = arguments.get(name)
                 if isinstance(wanted, list):
+                    if isinstance(value, bool) and "boolean" not in wanted:
+                        # Python's bool is an int, too
+                        value = _NoNumber(value)
                     validate_parameter_constraints(
                         {name: wanted}, {name: value}, caller_name=function.__qualname__
                     )

@@ -100,3 +100,13 @@ def test_an_annotator_of_nothing_cannot_be_merged():
         fitted.merge(7)
     with pytest.raises(ValueError, match="later is not fitted"):
         fitted.merge(AUGuidedAnnotator())
+
+
+def test_true_is_no_number_and_is_shown_as_it_is():
+    @judged(n=[Interval(Integral, 0, None, closed="left")], yes=["boolean"])
+    def work(n, yes=True):
+        return n
+
+    assert work(1, yes=False) == 1
+    with pytest.raises(ValueError, match=r"'n' parameter of .*Got True instead"):
+        work(True)

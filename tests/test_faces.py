@@ -317,7 +317,7 @@ def test_arrays_and_lists_are_resized_alike():
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, "8"])
 def test_sizes_are_positive_integers(size):
-    with pytest.raises(ValueError, match="size must be an integer"):
+    with pytest.raises(ValueError, match="'size' parameter of resize_faces"):
         resize_faces([picture()], size)
 
 

@@ -53,7 +53,7 @@ _ARGUMENTS: dict[str, Any] = {
     "images": [None, str, os.PathLike],
     "fer2013": [None, str, os.PathLike],
     "root": [None, str, os.PathLike],
-    "n_peak": [Interval(Integral, 1, None, closed="left")],
+    "n_peak": [Interval(Integral, 0, None, closed="left")],
     "min_confidence": [None, Interval(Real, 0, None, closed="left")],
     "classes": _check_classes,
     "label_names": _check_label_names,

@@ -119,8 +119,6 @@ def load_ck_plus(
     (['neutral', 'disgust', 'disgust', 'disgust'], [1, 9, 10, 11])
     """
     check_options("CK+", split, (), on_missing)
-    if not isinstance(n_peak, (int, np.integer)) or isinstance(n_peak, bool) or n_peak < 0:
-        raise ValueError(f"n_peak must be an integer of at least 0; got {n_peak!r}.")
     if n_peak == 0 and not neutral:
         raise ValueError("n_peak=0 and neutral=False leave no frames. Change one of them.")
     neutral, contempt = bool(neutral), bool(contempt)

@@ -127,6 +127,6 @@ def test_what_cannot_be_saved_is_told(layouts, tmp_path):
                   target=photographs.target[:2])  # fmt: skip
     with pytest.raises(ValueError, match=r"Two faces would be written to 'sad_boy_0_10_4_22_16"):
         save_crops(twice, tmp_path / "faces")
-    with pytest.raises(ValueError, match="on_error must be"):
+    with pytest.raises(ValueError, match="'on_error' parameter of save_crops"):
         save_crops(photographs, tmp_path / "faces", on_error="ignore")
     assert not (tmp_path / "faces").exists()

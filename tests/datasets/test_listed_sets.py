@@ -93,7 +93,7 @@ def test_unreadable_photographs_are_errors_or_skipped(layouts, tmp_path):
     assert [(index, path) for index, path, _ in faces.skipped] == [(2, str(broken))]
     assert len(faces.images) == len(faces.paths) == len(faces.boxes) == len(faces.target) == 6
     assert "fear" not in faces.target_names
-    with pytest.raises(ValueError, match="on_error must be"):
+    with pytest.raises(ValueError, match="'on_error' parameter of load_expw"):
         load_expw(tmp_path, size=4, on_error="ignore")
 
 

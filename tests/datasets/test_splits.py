@@ -72,12 +72,12 @@ def test_a_label_that_a_part_lacks_is_told():
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        (["a", "b"] * 5, {"test_size": 0}, "test_size must lie"),
+        (["a", "b"] * 5, {"test_size": 0}, "'test_size' parameter of make_split"),
         (["a", "b"] * 5, {"test_size": 0.6, "val_size": 0.4}, "their sum below 1"),
         (["a", "b"] * 5, {"groups": [1, 2]}, "groups must have one entry per label"),
         (["a"] * 9 + ["b"], {}, r"cannot be held out.*\{'a': 9, 'b': 1\}"),
-        ([], {}, "y must be labels"),
-        ([["a"]], {}, "y must be labels"),
+        ([], {}, "^y: one entry per picture"),
+        ([["a"]], {}, "^y: one entry per picture"),
     ],
 )
 def test_impossible_splits_are_refused(y, options, message):

@@ -28,7 +28,7 @@ def reading_calls() -> dict[str, Call]:
         "label_names": ["no such", 7, None],
         "label_rule": ["no such", 7, None],
         "fer2013": ["/no/such/file.csv", 7.5],
-        "n_peak": [0, -1, 1.5, "a", None],
+        "n_peak": [-1, 1.5, "a", None],
         "min_confidence": [-1.0, float("nan"), "a"],
         "domain": choices(),
         "root": ["/no/such/folder", 7.5],
