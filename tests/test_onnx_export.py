@@ -140,10 +140,10 @@ def test_the_page_on_saving_runs(tmp_path, monkeypatch):
     page = (Path(__file__).parents[1] / "docs" / "saving.md").read_text(encoding="utf-8")
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "saving.md", "exec"), names)
-    assert {entry.name for entry in tmp_path.iterdir()} == {"model", "model.onnx"}
+    assert {entry.name for entry in tmp_path.iterdir()} == {"model", "model.onnx", "checkpoints"}
 
 
 # -------------------------------------------------------------------- refusals
