@@ -38,8 +38,8 @@ from _record import report  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 SEED_OF_DATA = 0
-# of 200: how many kills each kind of work gets
-SHARES = {"fit": 0.75, "study": 0.1, "extraction": 0.15}
+# of the kills that each kind of work gets
+SHARES = {"fit": 0.7, "study": 0.15, "extraction": 0.15}
 MAX_SECONDS = 300
 
 
