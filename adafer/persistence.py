@@ -185,8 +185,7 @@ def save_model(classifier: DomainClassifier, path: str | os.PathLike[str]) -> No
     name = type(classifier).__name__
     if name not in _CLASSIFIERS or _class(name) is not type(classifier):
         raise ValueError(
-            f"Only classifiers of adafer are saved in this way, {', '.join(_CLASSIFIERS)}; got "
-            f"{name}."
+            f"classifier must be one of adafer's, {', '.join(_CLASSIFIERS)}; got {name}."
         )
     check_is_fitted(classifier, "classes_")
     if not is_writer():

@@ -534,5 +534,5 @@ def test_a_new_method_is_one_objective(feature_problem):
     assert distances[1] < 0.7 * distances[0]
     assert "weight" in inspect.signature(MeanMatchingClassifier).parameters
     assert "epochs" in inspect.signature(MeanMatchingClassifier).parameters
-    with pytest.raises(ValueError, match="Only classifiers of adafer are saved"):
+    with pytest.raises(ValueError, match="classifier must be one of adafer's"):
         clf.save("nowhere")

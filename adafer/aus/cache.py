@@ -9,6 +9,7 @@ import sqlite3
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +17,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._checks import check_images, naming
 from .._files import file_number
 from .._parts import locked
+from .._sklearn import Interval, judged
 
 __all__ = ["AUScoreCache"]
 
@@ -79,6 +82,11 @@ class AUScoreCache:
     def __repr__(self) -> str:
         return f"AUScoreCache({os.fspath(self.path)!r})"
 
+    @judged(
+        images=check_images,
+        identity=[str],
+        n_aus=[Interval(Integral, 1, 10_000, closed="both")],
+    )
     def get_many(
         self, images: Sequence[NDArray[np.uint8]], identity: str, *, n_aus: int
     ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
@@ -124,6 +132,7 @@ class AUScoreCache:
                 scores[i] = row
         return scores, np.array(missing, dtype=np.intp)
 
+    @judged(images=check_images, identity=[str])
     def put_many(
         self, images: Sequence[NDArray[np.uint8]], identity: str, scores: ArrayLike
     ) -> None:
@@ -150,7 +159,11 @@ class AUScoreCache:
         UserWarning
             As in `get_many`.
         """
-        rows = np.asarray(scores, dtype="<f4")
+        with naming("scores"):
+            rows = np.asarray(scores)
+            if np.iscomplexobj(rows):
+                raise ValueError("Complex data not supported")
+            rows = rows.astype("<f4")
         if rows.ndim != 2 or len(rows) != len(images):
             raise ValueError(
                 f"scores must have one row per picture, shape ({len(images)}, n_aus); got shape "
@@ -232,9 +245,9 @@ def _select(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, ob
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         some = keys[start : start + _KEYS_PER_QUERY]
         marks = ",".join("?" * len(some))
-        found.update(
-            connection.execute(f"SELECT key, value FROM scores WHERE key IN ({marks})", some)
-        )
+        # nothing but question marks goes into the text
+        query = f"SELECT key, value FROM scores WHERE key IN ({marks})"  # nosec B608
+        found.update(connection.execute(query, some))
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.multiclass import unique_labels
 
-from .._checks import check_labels, check_matrix, naming
+from .._checks import check_labels, check_matrix, check_rows, naming
 from .._sklearn import Interval, StrOptions, judged
 from .facs import binarize, fit_thresholds
 from .scores import check_au_scores, has_scores
@@ -94,7 +94,8 @@ def au_frequencies(
            [1. , 0.5]])
     """
     truth = check_labels(y)
-    scores, _ = check_au_scores(scores, name="scores", n_samples=len(truth))
+    scores, _ = check_au_scores(scores, name="scores")
+    check_rows(truth, len(scores), name="y", of="scores")
     if np.ndim(threshold) == 0:
         threshold = fit_thresholds(scores, threshold=threshold, quantile=quantile)  # type: ignore[arg-type]
     with naming("threshold"):
@@ -106,6 +107,8 @@ def au_frequencies(
         )
     codes, known = binarize(scores, threshold), has_scores(scores)
     names = unique_labels(truth) if labels is None else check_labels(labels, name="labels")
+    if len(np.unique(names)) < len(names):
+        raise ValueError(f"labels must differ; got {names.tolist()}.")
     members = (truth[:, None] == names) & known[:, None]
     counts = members.sum(axis=0)
     with np.errstate(invalid="ignore"):

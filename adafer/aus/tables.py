@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Real
 from os import PathLike
 from pathlib import PureWindowsPath
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._paths import check_path
-from .._sklearn import Interval, judged
+from .._sklearn import Interval, StrOptions, judged
 from ._table_files import read_tables
 from .facs import parse_au_name
 
@@ -196,6 +196,26 @@ def read_libreface(path: str | PathLike[str], *, kind: Kind = "occurrence") -> D
     return _scores(frame[columns], scale, _file_names(frame), path)
 
 
+def _check_frame(frame: object) -> None:
+    if not hasattr(frame, "columns") or not hasattr(frame, "index"):
+        raise TypeError(f"a data frame is needed; got {type(frame).__name__}.")
+
+
+def _check_names(paths: object) -> None:
+    if isinstance(paths, str) or not hasattr(paths, "__iter__"):
+        raise TypeError(f"paths must be a list of paths; got {paths!r}.")
+    if isinstance(paths, Collection):
+        if not len(paths):
+            raise ValueError("paths is empty; expected the pictures in the order wanted.")
+        for path in paths:
+            check_path(path, name="paths")
+
+
+@judged(
+    frame=_check_frame,
+    scale=[StrOptions({"probability", "intensity", "binary"})],
+    file_column=[None, str],
+)
 def au_scores_from_frame(
     frame: DataFrame, *, scale: Scale = "probability", file_column: str | None = None
 ) -> DataFrame:
@@ -246,6 +266,7 @@ def au_scores_from_frame(
     return _scores(frame, scale, names)
 
 
+@judged(table=_check_frame, paths=_check_names)
 def join_scores(
     table: DataFrame, paths: Iterable[str | PathLike[str]]
 ) -> tuple[DataFrame, JoinReport]:

@@ -150,7 +150,7 @@ def save_crops(
     """
     if faces.get("boxes") is None or "paths" not in faces:
         raise ValueError(
-            "save_crops needs a Bunch with paths and boxes, such as from load_expw; got "
+            "faces must be a Bunch with paths and boxes, such as from load_expw; got "
             f"{sorted(faces)}. Pictures without boxes need none of it, or adafer.FaceAligner."
         )
     boxes = _check_boxes(faces.paths, faces.boxes, margin)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from .._sklearn import StrOptions, judged
+
 __all__ = [
     "AFFECTNET",
     "CK_PLUS",
@@ -112,6 +114,7 @@ JAFFE: dict[str, str] = {
 _LEADING_NUMBER = re.compile(r"^\d+[\s._-]+(?=[^\W\d])")
 
 
+@judged(name=[str], unknown=[StrOptions({"raise", "keep"})])
 def canonical_label(name: str, *, unknown: Literal["raise", "keep"] = "raise") -> str:
     """Give an expression's canonical name.
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score
 
+from .._checks import naming
 from .._network_classifier import NetworkClassifier, NetworkOptions
-from .._sklearn import Interval
+from .._sklearn import Interval, accuracy
 from ..domains import DomainInputs, is_features
 from ..target import unwrap_target
 
@@ -337,8 +337,7 @@ class AGRAClassifier(NetworkClassifier):
         -------
         accuracy : float
         """
-        predicted = self.predict(X, points=points)
-        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+        return accuracy(y, self.predict(X, points=points), sample_weight)
 
 
 def _check_points(points: Any, X: Any, name: str, of: str) -> NDArray | None:
@@ -347,7 +346,8 @@ def _check_points(points: Any, X: Any, name: str, of: str) -> NDArray | None:
         return None
     if is_features(X):
         raise ValueError(f"{name} was given, but {of} holds 2-D features. Leave {name} out.")
-    found: NDArray = np.asarray(points, dtype=np.float64)
+    with naming(name):
+        found: NDArray = np.asarray(points, dtype=np.float64)
     if found.shape != (len(X), 5, 2):
         raise ValueError(
             f"{name} has shape {found.shape}; expected ({len(X)}, 5, 2): x and y of five points "

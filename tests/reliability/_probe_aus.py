@@ -74,7 +74,10 @@ def annotating_calls() -> dict[str, Call]:
                         **{k: fit_wrong[k] for k in ("y", "sample_weight")},
                     },
                 ),
-                "merge": ({}, {"later": [NOTHING, 7, None, AUGuidedAnnotator(), TripletMiner()]}),
+                "merge": (
+                    {"later": annotator},
+                    {"later": [NOTHING, 7, None, AUGuidedAnnotator(), TripletMiner()]},
+                ),
             },
         ),
         "TripletMiner": Call(
@@ -128,7 +131,7 @@ def au_calls() -> dict[str, Call]:
     def extractor() -> Any:
         return AUExtractor(Brightness())
 
-    faces = IMAGES[:6]
+    faces = public("adafer.datasets", "load_facs_faces")(domain="studio").images[:6]
     codes = np.array([[1, 0], [0, 1]] * 3, dtype=float)
     network = functools.cache(
         lambda: AUNetwork(
@@ -310,8 +313,8 @@ def au_calls() -> dict[str, Call]:
                         "labels": [7, [], ["anger", "anger"], [["a"]]],
                     },
                 ),
-                "au_name": ({}, {"number": [-1, 0, 1.5, "AU01", None, 10**9]}),
-                "parse_au_name": ({}, {"text": ["", "no such", 7, None, "AU999999"]}),
+                "au_name": ({"number": 1}, {"number": [-1, 0, 1.5, "AU01", None, 10**9]}),
+                "parse_au_name": ({"text": "AU01"}, {"text": ["", "no such", 7, None, "AU999999"]}),
                 "au_similarity": (
                     {"a": AU, "b": AU},
                     {
@@ -354,9 +357,9 @@ def au_calls() -> dict[str, Call]:
 
 def aligner_calls() -> dict[str, Call]:
     from adafer import FaceAligner
-    from adafer.alignment import FaceDetection
+    from adafer.alignment import FIVE_POINTS, FaceDetection
 
-    face = FaceDetection(np.array([2.0, 2, 20, 20]), None, 0.9)
+    face = FaceDetection(np.array([2.0, 2, 20, 20]), FIVE_POINTS * 20, 0.9)
     shown = {"X": pictures()}
     return {
         "FaceAligner": Call(

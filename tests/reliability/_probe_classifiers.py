@@ -74,6 +74,9 @@ def _classifier_calls(name: str, kind: type) -> dict[str, Call]:
         "au_src": scores(AU, none=False),
         "au_tgt": scores(AU, none=False),
     }
+    # of features no points can be told, whatever their form
+    points = [7, "text", NOTHING, np.zeros((ROWS, 5, 2)), np.zeros((ROWS, 3))]
+    fit_wrong |= {"points_src": points, "points_tgt": points}
     if name == "AUQueryClassifier":
         fit_wrong["X"] = [7, NOTHING, X[:-1], None]
         fit_wrong["X_tgt"] = [7, NOTHING, X[:-1]]
@@ -116,6 +119,7 @@ def _classifier_calls(name: str, kind: type) -> dict[str, Call]:
         if takes_aus:
             right["au"] = AU
             wrong_here["au"] = [*scores(AU, none=False), AU[:, :-1]]
+        wrong_here["points"] = points
         wrong_here["y"] = labels(Y)
         wrong_here["sample_weight"] = numbers(np.ones(ROWS), none=False)
         calls[f"{name}.{method}"] = Call(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from _probes import IMAGES, NOTHING, Call, choices, functions, public, read_paths, write_paths
+from sklearn.utils import Bunch
 
 _OF_OTHER_FOLDERS = {
     "load_affectnet", "load_ck_plus", "load_expw", "load_fer2013", "load_ferplus", "load_jaffe",
@@ -66,7 +67,7 @@ def reading_calls() -> dict[str, Call]:
     }
     boxes = np.array([[0, 0, 16, 16], [4, 4, 20, 20]])
     found |= {
-        "canonical_label": ({"name": "anger"}, {"name": [7, None, "no such", ""], "unknown": choices()}),
+        "canonical_label": ({"name": "anger"}, {"name": [7, None, "no such"], "unknown": choices()}),
         "crop_faces": (
             {"paths": paths, "boxes": boxes, "size": 16},
             {"paths": [7, None, [], ["/no/such.png"] * 2, paths[:1], "folder"], "boxes": [7, None, "a", boxes[:1], boxes[:, :3], boxes * np.nan, boxes[:, ::-1], boxes * 10**6], "size": [0, -1, 1.5, "a", None, 10**9], "margin": words["margin"]},
@@ -76,7 +77,7 @@ def reading_calls() -> dict[str, Call]:
         "vote_probabilities": ({"votes": votes}, counted),
         "make_split": (
             {"y": np.repeat(["a", "b"], 20)},
-            {"y": [7, None, [], [["a"]], ["a"], NOTHING], "groups": [7, [], ["a"], [["a"]]], "test_size": [0, 1, -0.5, 1.5, float("nan"), "a", None], "val_size": [1, -0.5, 1.5, float("nan"), "a", None], "random_state": [-1, "a", 1.5, NOTHING]},
+            {"y": [7, None, [], [["a"]], NOTHING], "groups": [7, [], ["a"], [["a"]]], "test_size": [0, 1, -0.5, 1.5, float("nan"), "a", None], "val_size": [1, -0.5, 1.5, float("nan"), "a", None], "random_state": [-1, "a", 1.5, NOTHING]},
         ),
         "write_split": (
             {"path": "split.csv", "paths": paths, "target": ["anger", "fear"], "split": ["train", "test"]},
@@ -90,7 +91,7 @@ def reading_calls() -> dict[str, Call]:
     load = public("adafer.datasets", "load_image_folder")
     made["save_crops"] = Call(
         public("adafer.datasets", "save_crops"),
-        lambda: {"faces": load("folder"), "folder": "crops", "size": 16},
+        lambda: {"faces": Bunch(**load("folder"), boxes=boxes), "folder": "crops", "size": 16},
         {
             "faces": [7, None, {}, NOTHING],
             "folder": write_paths(),

@@ -32,7 +32,6 @@ PACKAGES = (
     "adafer.persistence",
     "adafer.rivals",
     "adafer.study",
-    "adafer.target",
 )
 
 # What functions give back, and forms that users fill with functions of their own: they
@@ -44,6 +43,7 @@ RECORDS = {
     "DemoSettings",
     "Faces",  # made by check_faces
     "JoinReport",
+    "PictureLimits",  # judges by itself, see tests/test_picture_files.py
     "SkippedFace",
     "Study",
     "StudyPlan",  # made by make_plan and read_plan, which judge
@@ -64,6 +64,7 @@ _LABEL = "what errors call the argument"
 _UNSEEN = "not looked at: scikit-learn gives it to all scorers"
 ANYTHING: dict[tuple[str, str], str] = {
     ("*", "fit_params"): "passed on to fit",
+    ("picture_limits", "changes"): "judged by PictureLimits",
     ("*", "input_features"): "ignored, as scikit-learn asks",
     **{(f"AUGuidedAnnotator.{m}", "name"): _LABEL for m in ("annotate", "codes")},
     **{(name, "name"): _LABEL for name in ("check_faces", "read_faces", "decode_face")},
