@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._files import check_output_folder, new_folder, sha256
+from ._files import check_output_folder, new_folder, sha256, write_tensors
 from ._fit_identity import differences
 from ._parts import remove_abandoned, take_lock
 from ._versions import versions
@@ -160,7 +160,6 @@ class Checkpoints:
             If it cannot be written: the fit need not fail for that.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import save_file
 
         name = f"stage-{stage}-epoch-{epoch:04d}"
         description = {
@@ -175,7 +174,7 @@ class Checkpoints:
         }
         try:
             with new_folder(self.folder / name) as folder:
-                save_file(state.tensors, folder / TENSORS)
+                write_tensors(state.tensors, folder / TENSORS, {"format": FORMAT})
                 text = json.dumps(description, indent=1, default=_plain)
                 (folder / VALUES).write_text(text + "\n", encoding="utf-8")
                 # in the form of sha256sum

@@ -480,7 +480,7 @@ def test_a_full_disk_is_told_and_the_fit_goes_on(error, feature_problem, tmp_pat
         make(AdaFERClassifier, PAPER, tmp_path).fit(**p)
     before = content(newest(tmp_path))
 
-    def fail(tensors, path, *_):
+    def fail(tensors, path, *_, **__):
         path.write_bytes(b"half of it")
         raise error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import naming
 from .._paths import check_path
 from .._sklearn import Interval, StrOptions, judged
 from ._table_files import read_tables
@@ -263,7 +264,8 @@ def au_scores_from_frame(
                 f"{_listed(frame.columns)}. Pass the one that holds the pictures' files."
             )
         names = frame[file_column]
-    return _scores(frame, scale, names)
+    with naming("frame"):
+        return _scores(frame, scale, names)
 
 
 @judged(table=_check_frame, paths=_check_names)

@@ -253,6 +253,25 @@ def _cache(folder: Path, number: int, now: Callable[[], None]) -> NDArray:
     return found
 
 
+def _checkpointed(folder: Path, number: int, now: Callable[[], None]) -> None:
+    from unittest import mock
+
+    from adafer import SourceOnlyClassifier, _checkpoints
+
+    plain = _checkpoints.Checkpoints.write
+
+    def write(self: Any, stage: int, epoch: int, state: Any) -> None:
+        if epoch == 2:
+            now()
+        plain(self, stage, epoch, state)
+
+    X = np.random.default_rng(number).random((24, 6))
+    place = folder / f"checkpoints-{number}"
+    clf = SourceOnlyClassifier(epochs=3, batch_size=8, random_state=0, checkpoint_dir=place)
+    with mock.patch.object(_checkpoints.Checkpoints, "write", write):
+        clf.fit(X, ["anger", "fear"] * 12)
+
+
 def _decode(store: Path | None, number: int, now: Callable[[], None], scored: bool = True) -> Any:
     from adafer import faces
     from adafer.store import decode_faces
@@ -448,5 +467,8 @@ SITES = {
         replaces=("study/plan*",),
     ),
     "failed cell of a study": Site(("study/run.py:_compute",), _failing_study, quick=True),
-    # "checkpoint": Site(("deep/checkpoints.py:...",), lambda folder, n, now: ...),
+    "checkpoint": Site(
+        ("_checkpoints.py:Checkpoints.write",), _checkpointed, late=True, warns=True,
+        adds=("checkpoints-*/**", "checkpoints-*"), quick=True,
+    ),
 }  # fmt: skip

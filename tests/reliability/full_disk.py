@@ -146,7 +146,8 @@ def attempt(site: Site, place: Path, number: int, now: Any) -> str:
             told = result.exit_code == 1 or (len(lines) == 1 and str(place) in lines[0])
             return "error" if told else f"UNCLEAR ({result.stderr[-300:]!r})"
         return f"WRONG ERROR ({result.exception!r})"
-    kept = [w for w in caught if "kept" in str(w.message)]
+    told = ("kept", "could not be written")
+    kept = [w for w in caught if any(words in str(w.message) for words in told)]
     return "warned" if kept else "done"
 
 
