@@ -220,9 +220,9 @@ def _write(classifier: NetworkClassifier, sample: NDArray, path: Path) -> None:
             )
         except Exception as error:
             raise ValueError(
-                f"The backbone {classifier.backbone!r} cannot be exported to ONNX "
-                f"({type(error).__name__}: {str(error).splitlines()[0]}). Use another backbone, "
-                "such as 'resnet18'."
+                f"This {type(classifier).__name__} with backbone={classifier.backbone!r} cannot be "
+                f"exported to ONNX ({type(error).__name__}: {str(error).splitlines()[0]}). Use "
+                "another backbone, such as 'resnet18', or another method."
             ) from error
         assert program is not None
         program.save(path, external_data=False)

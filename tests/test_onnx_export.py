@@ -21,7 +21,7 @@ from adafer import (
 from adafer.cli import app
 from adafer.deep.onnx_graph import resize
 from adafer.faces import resize_faces
-from adafer.rivals import T3AClassifier
+from adafer.rivals import AGRAClassifier, T3AClassifier
 
 SMALL = {"epochs": 1, "batch_size": 32, "device": "cpu", "random_state": 0}
 
@@ -159,6 +159,9 @@ def test_what_cannot_be_exported_is_refused_and_nothing_written(feature_problem,
         needs_aus.export_onnx(path)
     with pytest.raises(ValueError, match="AUQueryClassifier has no network"):
         onnx_export.export_onnx(AUQueryClassifier(), path)
+    graph = AGRAClassifier(epochs=1).fit(p["X"], p["y"], p["X_tgt"])
+    with pytest.raises(ValueError, match=r"This AGRAClassifier .* cannot be exported"):
+        graph.export_onnx(path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -73,6 +73,7 @@ ANYTHING: dict[tuple[str, str], str] = {
         for c in ("AUExtractor", "FaceAligner")
         for m in ("fit", "fit_transform")
     },
+    ("AGRAClassifier.export_onnx", "path"): "never exported: ONNX has no operator for its graph",
     ("AUInputClassifier.export_onnx", "path"): "never exported: it needs AUs at predict",
     ("PyFeatDetector.detect", "images"): "needs py-feat",
     **{
