@@ -27,13 +27,9 @@ from ._saved_classes import describe_classes, restore_classes
 from ._saved_network import (
     AGAIN,
     DESCRIPTION,
-    MAX_IMAGE_SIZE,
     check_fitted_network,
-    check_tensors,
     describe_network,
     describe_preprocessing,
-    dtype_name,
-    is_channels_last,
     restore_arrays,
     restore_network,
 )
@@ -71,10 +67,6 @@ _RESULTS = (
 )
 # a model that is used elsewhere must not write there
 OF_THIS_MACHINE = ("cache", "store", "checkpoint_dir", "resume")
-
-# names under which adafer.aus._network_files reads them
-_AGAIN, _MAX_IMAGE_SIZE = AGAIN, MAX_IMAGE_SIZE
-_check_tensors, _dtype_name, _is_channels_last = check_tensors, dtype_name, is_channels_last
 
 
 def check_model_path(path: str | os.PathLike[str]) -> Path:

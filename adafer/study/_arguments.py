@@ -9,24 +9,7 @@ from typing import Any
 
 from .plan import StudyPlan
 
-__all__ = ["judge_base", "judge_name", "judge_path", "judge_paths", "judge_plans"]
-
-
-def judge_path(path: Any) -> None:
-    """Refuse what cannot be the path of a plan.
-
-    Parameters
-    ----------
-    path : object
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is no path, or an empty one.
-    """
-    text = os.fsdecode(path)
-    if not text or "\0" in text:
-        raise ValueError(f"path must be that of a TOML file; got {text!r}.")
+__all__ = ["judge_base", "judge_name", "judge_paths", "judge_plans"]
 
 
 def judge_name(name: Any) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import naming
+from .._paths import check_path
 from .._resumable import FIT
 from .._sklearn import judged
 from ..picture_files import read_file
-from ._arguments import judge_base, judge_name, judge_path, judge_paths
+from ._arguments import judge_base, judge_name, judge_paths
 from ._tables import check_keys, check_table, names_of, text_of
 from .methods import METHODS, build_estimator, takes_parameter
 from .plan import (
@@ -49,7 +50,7 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 _COMMON: dict[str, Any] = {"paths": judge_paths, "embedded": ["boolean"], "base": judge_base}
 
 
-@judged(path=judge_path, **_COMMON)
+@judged(path=check_path, **_COMMON)
 def read_plan(
     path: str | PathLike[str],
     *,

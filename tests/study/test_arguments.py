@@ -53,10 +53,10 @@ def test_entries_of_another_kind_are_named(wrong, words):
 
 
 def test_what_cannot_be_read_as_a_plan_is_named(tmp_path):
-    with pytest.raises(TypeError, match=r"path: .*not float"):
+    with pytest.raises(TypeError, match=r"path must be .*got float"):
         read_plan(7.5)
     for empty in ("", "a\0b"):
-        with pytest.raises(ValueError, match="path must be that of a TOML file"):
+        with pytest.raises(ValueError, match="path must name a file"):
             read_plan(empty)
     with pytest.raises(OSError, match=f"{tmp_path.name}.* cannot be read: Is a directory"):
         read_plan(tmp_path)
@@ -78,7 +78,7 @@ def test_what_cannot_be_run_or_reported_is_named(tmp_path):
         (run_studies, {"plans": []}, "plans is empty"),
         (run_studies, {"plans": plan}, "plans must be a list of StudyPlan"),
         (run_studies, {"plans": ["plan.toml"]}, r"plans must be .*got .*plan\.toml"),
-        (run_studies, {"plans": [plan], "output": 7.5}, "output: .*not float"),
+        (run_studies, {"plans": [plan], "output": 7.5}, "output: .*got float"),
         (run_studies, {"plans": [plan], "jobs": 0}, "'jobs' parameter"),
         (run_studies, {"plans": [plan], "threads": 0}, "'threads' parameter"),
         (run_studies, {"plans": [plan], "report": 7}, "'report' parameter"),
