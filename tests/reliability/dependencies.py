@@ -213,7 +213,9 @@ def main() -> int:
         n_audited, faults, unaudited = audit(packages)
         rows["audited"] = n_audited
         rows["known faults"] = ", ".join(faults) or 0
-        rows["not audited"] = ", ".join(unaudited) or 0
+        if unaudited:
+            why = "the index gave no page of these versions, and they are not its newest"
+            rows["not audited"] = f"{len(unaudited)}: {', '.join(unaudited)} ({why})"
     seen = list(bandit())
     rows["findings of bandit"] = "; ".join(seen) or 0
     rows["licences"] = ", ".join(f"{name} {len(found)}" for name, found in sorted(licences.items()))
