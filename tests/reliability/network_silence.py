@@ -150,14 +150,19 @@ def watch(
     if traced and works("strace", "--seccomp-bpf", "-f", "-qq", "-e", "trace=connect"):
         strace.insert(1, "--seccomp-bpf")  # stops at these calls alone
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    run = subprocess.run(
-        [*inside, *(strace if traced else []), *command],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "HOME": str(folder), "PYTHONSAFEPATH": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if quiet else None,
-        check=False,
-    )
+    with tempfile.TemporaryFile() as said:
+        run = subprocess.run(
+            [*inside, *(strace if traced else []), *command],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path, "HOME": str(folder), "PYTHONSAFEPATH": "1"},
+            stdout=said,
+            stderr=subprocess.DEVNULL if quiet else None,
+            check=False,
+        )
+        if run.returncode and not quiet:
+            said.seek(0)
+            lines = said.read().decode("utf-8", "replace").splitlines()
+            print("\n".join(lines[-60:]), file=sys.stderr)
     if not traced:
         return Seen(run.returncode, None)
     return Seen(run.returncode, [x for x in log.read_text().splitlines() if leads_elsewhere(x)])
