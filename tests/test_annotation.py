@@ -258,7 +258,7 @@ def test_other_au_columns_are_refused_and_other_orders_are_not():
     np.testing.assert_array_equal(turned.labels, annotator.annotate(source).labels)
     with pytest.raises(ValueError, match=r"lacks \['AU12'\] and adds \['AU25'\]"):
         annotator.annotate(source.rename(columns={"AU12": "AU25"}))
-    with pytest.raises(ValueError, match="has 3 AUs but the source's AU scores has 2"):
+    with pytest.raises(ValueError, match="X has 3 features, but AUGuidedAnnotator is expecting 2"):
         annotator.annotate(np.zeros((2, 3)))
 
 

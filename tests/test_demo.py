@@ -124,7 +124,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"output": 7.5}, r"output: .*not float"),
+        ({"output": 7.5}, r"output: .*got float"),
         ({"seed": -1}, "'seed' parameter of run_demo"),
         ({"settings": "quick"}, "'settings' parameter"),
         ({"au_extractor": "landmarks"}, "'au_extractor' parameter"),

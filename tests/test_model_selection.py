@@ -302,7 +302,7 @@ def test_errors_of_scorers_say_which_argument_is_wrong(fitted, feature_problem, 
     if method in AU_SCORERS:
         refused += [
             ({"y": y[1:]}, r"\by have inconsistent lengths"),
-            ({"y": np.full(len(y), None)}, r"^y: "),
+            ({"y": np.full(len(y), None)}, r"^y has no label"),
             ({"au_src": 5 * right["au_src"]}, r"au_src must lie in \[0, 1\]"),
         ]
     for wrong, words in refused:

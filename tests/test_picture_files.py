@@ -91,7 +91,7 @@ def test_devices_folders_and_links_to_nothing_are_named_as_such(tmp_path):
 def test_a_nul_in_a_name_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="NUL"):
         check_faces([str(tmp_path / "a\0.jpg")])
-    with pytest.raises(FaceReadError):
+    with pytest.raises(ValueError, match="path must name a file"):
         read_face(str(tmp_path / "a\0.jpg"))
 
 

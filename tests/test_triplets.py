@@ -136,7 +136,7 @@ def test_one_code_only_has_no_negative():
 
 
 def test_domains_with_other_aus_are_refused():
-    with pytest.raises(ValueError, match="au_tgt has 2 AUs but au_src has 3"):
+    with pytest.raises(ValueError, match="X_tgt has 2 AUs but X has 3"):
         TripletMiner().fit(np.eye(3), np.eye(2))
 
 

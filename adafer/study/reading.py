@@ -123,8 +123,8 @@ def _read_toml(path: Path, depth: int = 0) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise type(error)(
-            f"The plan {str(path)!r} cannot be read: {error.strerror}. Give the path of a TOML "
-            "file."
+            f"The plan {str(path)!r} cannot be read: {error.strerror or error}. Give the path of a "
+            "TOML file."
         ) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"The plan {str(path)!r} is no TOML: {error}.") from error

@@ -159,9 +159,7 @@ def test_no_pictures_are_no_work(cache):
 
 def test_wrong_pictures_and_scores_are_refused(cache, images):
     for wrong in (images[0] / 255, images[0][..., 0], images[0][..., :2]):
-        with pytest.raises(
-            ValueError, match=r"RGB array of uint8 of shape .*; got .* Read it with"
-        ):
+        with pytest.raises(ValueError, match=r"RGB picture of uint8 of shape .*; got .*read_faces"):
             cache.get_many([wrong], "d", n_aus=1)
     for wrong in ([[0.5]], [0.5, 0.5]):
         with pytest.raises(ValueError, match=r"one row per picture, shape \(2, n_aus\); got shape"):

@@ -167,11 +167,21 @@ def test_interpreters_are_built_once_for_all_detectors(faces, built):
     assert len(built) == 1
 
 
-def test_a_failure_gives_the_interpreters_back(detector, faces, built):
+def test_a_failure_gives_the_interpreters_back(detector, faces, built, monkeypatch):
+    def fail(*_):
+        raise ValueError("broken")
+
+    monkeypatch.setattr("adafer.aus.landmarks.find_face", fail)
     for _ in range(2):
-        with pytest.raises((TypeError, ValueError, AttributeError)):
-            detector.detect([faces[0][0], None])
+        with pytest.raises(ValueError, match="broken"):
+            detector.detect(faces[0][:2])
     assert len(built) == 1
+
+
+def test_what_is_no_picture_is_refused_before_an_interpreter_is_built(detector, faces, built):
+    with pytest.raises(TypeError, match=r"images\[1\] must be an array"):
+        detector.detect([faces[0][0], None])
+    assert len(built) == 0
 
 
 def test_copies_and_pickles_give_the_same_scores(detector, faces, scores):

@@ -96,9 +96,9 @@ def test_wrong_input_is_named(problem):
     scores, y = problem
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
         au_frequencies(scores * 5, y)
-    with pytest.raises(ValueError, match="60 rows but there are 59 pictures"):
+    with pytest.raises(ValueError, match="60 samples but 59 rows of y"):
         au_frequencies(scores, y[1:])
-    with pytest.raises(ValueError, match=r"thresholds \(n_aus,\)"):
+    with pytest.raises(ValueError, match="threshold must be one number or 5 of them"):
         au_frequencies(scores, y, threshold=[0.5, 0.5])
     with pytest.raises(ValueError, match="frequencies of the same AUs"):
         au_similarity(np.ones((2, 3)), np.ones((2, 4)))

@@ -121,7 +121,7 @@ def test_unreadable_photographs_are_left_out_of_all_columns(layouts, tmp_path):
 
 def test_what_cannot_be_saved_is_told(layouts, tmp_path):
     photographs = load_expw(layouts.expw(tmp_path / "ExpW"))
-    with pytest.raises(ValueError, match="needs a Bunch with paths and boxes"):
+    with pytest.raises(ValueError, match="faces must be a Bunch with paths and boxes"):
         save_crops(Bunch(paths=photographs.paths, target=photographs.target), tmp_path / "faces")
     twice = Bunch(paths=photographs.paths[:1] * 2, boxes=photographs.boxes[:2],
                   target=photographs.target[:2])  # fmt: skip

@@ -208,7 +208,7 @@ def test_wrong_arguments_are_named_before_a_page_is_written(tmp_path):
     fitted = SourceOnlyClassifier(epochs=0, device="cpu").fit(X, y)
     refused = [
         ({"model": 7}, "'model' parameter of write_report"),
-        ({"output": 7.5}, r"output: .*not float"),
+        ({"output": 7.5}, r"output: .*got float"),
         ({"faces": 7.5}, "'faces' parameter"),
         ({"pictures": "small"}, "'pictures' parameter"),
         ({"title": 7}, "'title' parameter"),

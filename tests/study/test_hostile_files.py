@@ -31,11 +31,14 @@ seeds = 2
         ),
         ("a = " + "[" * 100_000, "is no TOML"),
         ("\x00", "is no TOML"),
-        (PLAN.replace('["source_only"]', "[3]"), "entry of another form"),
-        (PLAN.replace('["source_only"]', '[{method = "source_only", grid = 3}]'), "another form"),
+        (PLAN.replace('["source_only"]', "[3]"), "expected a table"),
+        (
+            PLAN.replace('["source_only"]', '[{method = "source_only", grid = 3}]'),
+            "expected a table",
+        ),
         (PLAN.replace('["source_only"]', '["no_such_module:Class"]'), "no_such_module"),
-        (PLAN + "published = [3]", "another form"),
-        (PLAN + "[data]\n'facs_faces:wild' = 3", "another form"),
+        (PLAN + "published = [3]", "expected a table"),
+        (PLAN + "[data]\n'facs_faces:wild' = 3", "expected a table"),
         (
             PLAN.replace(
                 '["source_only"]',
