@@ -22,6 +22,7 @@ KINDS = (
 
 
 def as_array(X: Any, name: str) -> NDArray:
+    """Make an array of what may be pictures; a ValueError calls it `name`."""
     try:
         return np.asarray(X)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -32,6 +33,7 @@ def as_array(X: Any, name: str) -> NDArray:
 
 
 def check_array(X: NDArray, name: str) -> None:
+    """Refuse an array that holds no pictures, with a ValueError that calls it `name`."""
     if X.ndim == 2:
         raise ValueError(
             f"{name} is a 2-D array of shape {X.shape}: features, not faces. Expected {KINDS}. "
@@ -76,6 +78,7 @@ def _check_pixels(pixels: NDArray, name: str) -> None:
 
 
 def check_picture(item: Any, name: str, whole: str) -> NDArray:
+    """Give one entry, `name`, of a list called `whole` as an array, or raise a ValueError."""
     if isinstance(item, Image.Image):
         # as an array a palette's picture would be its indices, and CMYK look like RGBA
         return rgb_of_image(item)
@@ -99,6 +102,7 @@ def check_picture(item: Any, name: str, whole: str) -> NDArray:
 
 
 def check_paths(X: Sequence[Any] | NDArray, name: str) -> list[str]:
+    """Give paths as texts; a ValueError tells what is none, a FileNotFoundError what is missing."""
     paths: list[str] = []
     missing: list[str] = []
     for i, item in enumerate(X):

@@ -25,7 +25,6 @@ __all__ = [
     "check_predictions",
     "check_samples",
     "judge_ax",
-    "judge_classes",
     "judge_estimators",
     "judge_names",
     "judge_panels",
@@ -83,21 +82,6 @@ def judge_panels(ax: Any) -> None:
                 "ax must be axes of matplotlib, such as figure.subplots() gives, or one per "
                 f"panel; got {_told(one)}."
             )
-
-
-def judge_classes(labels: Any) -> None:
-    """Refuse what is no order of classes.
-
-    Parameters
-    ----------
-    labels : object
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is no row of labels, all different.
-    """
-    check_classes(labels)
 
 
 def judge_names(name: str) -> Callable[[Any], None]:

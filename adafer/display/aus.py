@@ -16,7 +16,7 @@ from ..aus.facs import fit_thresholds
 from ..aus.scores import align_au_columns, check_au_scores
 from ..aus.statistics import AUFrequencies, au_frequencies, au_similarity
 from ..faces import check_faces
-from ._arguments import check_classes, judge_ax, judge_classes, judge_names
+from ._arguments import check_classes, judge_ax, judge_names
 from ._style import BARS, INK, LINE, QUIET, new_figure, show_names_as_they_are
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _COUNTING: dict[str, Any] = {
     "au_names": judge_names("au_names"),
     "threshold": _judge_threshold,
     "quantile": [Interval(Real, 0, 1, closed="neither")],
-    "labels": judge_classes,
+    "labels": check_classes,
     "ax": judge_ax,
 }
 

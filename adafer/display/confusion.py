@@ -17,7 +17,6 @@ from ._arguments import (
     check_as_many,
     check_classes,
     check_predictions,
-    judge_classes,
     judge_estimators,
     judge_panels,
 )
@@ -75,7 +74,7 @@ class ConfusionDisplay:
         self.labels = labels
 
     @classmethod
-    @judged(estimator=PREDICTOR, labels=judge_classes, normalize=_NORMALIZE, ax=judge_panels)
+    @judged(estimator=PREDICTOR, labels=check_classes, normalize=_NORMALIZE, ax=judge_panels)
     def from_estimator(
         cls,
         estimator: Any,
@@ -110,7 +109,7 @@ class ConfusionDisplay:
     @classmethod
     @judged(
         estimators=judge_estimators("predict"),
-        labels=judge_classes,
+        labels=check_classes,
         normalize=_NORMALIZE,
         ax=judge_panels,
     )
@@ -153,7 +152,7 @@ class ConfusionDisplay:
         return cls.from_predictions(truth, predictions, labels=labels, normalize=normalize, ax=ax)
 
     @classmethod
-    @judged(labels=judge_classes, normalize=_NORMALIZE, ax=judge_panels)
+    @judged(labels=check_classes, normalize=_NORMALIZE, ax=judge_panels)
     def from_predictions(
         cls,
         y_true: ArrayLike,

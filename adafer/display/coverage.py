@@ -17,7 +17,6 @@ from ._arguments import (
     check_as_many,
     check_classes,
     check_samples,
-    judge_classes,
     judge_panels,
 )
 from ._panels import panel_axes, plain_axes
@@ -111,7 +110,7 @@ class CoverageDisplay:
         )
 
     @classmethod
-    @judged(labels=judge_classes, ax=judge_panels)
+    @judged(labels=check_classes, ax=judge_panels)
     def from_estimator(
         cls,
         estimator: Any,
@@ -166,7 +165,7 @@ class CoverageDisplay:
         return cls.from_annotation(annotation, y, kind=kind, labels=labels, ax=ax)  # type: ignore[arg-type]
 
     @classmethod
-    @judged(annotation=[TargetAnnotation], labels=judge_classes, ax=judge_panels)
+    @judged(annotation=[TargetAnnotation], labels=check_classes, ax=judge_panels)
     def from_annotation(
         cls,
         annotation: TargetAnnotation,

@@ -21,7 +21,6 @@ from ._arguments import (
     check_classes,
     check_predictions,
     judge_ax,
-    judge_classes,
     judge_estimators,
 )
 from ._style import BARS, INK, LINE, QUIET, RIGHT, WRONG, new_figure, show_names_as_they_are
@@ -274,7 +273,7 @@ class RecallDisplay:
         self.accuracies = accuracies
 
     @classmethod
-    @judged(estimator=PREDICTOR, labels=judge_classes, ax=judge_ax)
+    @judged(estimator=PREDICTOR, labels=check_classes, ax=judge_ax)
     def from_estimator(
         cls,
         estimator: Any,
@@ -306,7 +305,7 @@ class RecallDisplay:
         return cls.from_estimators(named, X, y_true, labels=labels, ax=ax)
 
     @classmethod
-    @judged(estimators=judge_estimators("predict"), labels=judge_classes, ax=judge_ax)
+    @judged(estimators=judge_estimators("predict"), labels=check_classes, ax=judge_ax)
     def from_estimators(
         cls,
         estimators: Mapping[str, Any],
@@ -344,7 +343,7 @@ class RecallDisplay:
         return cls.from_predictions(truth, predictions, labels=labels, ax=ax)
 
     @classmethod
-    @judged(labels=judge_classes, ax=judge_ax)
+    @judged(labels=check_classes, ax=judge_ax)
     def from_predictions(
         cls,
         y_true: ArrayLike,
